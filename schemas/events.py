@@ -1,0 +1,218 @@
+"""The facts that come in: CloudEvents types and the shape of their data.
+
+Source: the contract's event table. Every struct refuses unknown fields, so that a misspelt one is told, not lost.
+"""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+MAX_CENTS = 99_999_999_999
+"""Just under a billion euros: far above any invoice, far below what overflows BIGINT when summed."""
+MAX_LINES = 100
+"""Invoices in one payment; a family's basket has a handful."""
+
+Cents = Annotated[int, Meta(ge=1, le=MAX_CENTS)]
+CentsOrZero = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
+RegieCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}$")]
+Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class EventType(StrEnum):
+    """Every type of event that Lettrage stores."""
+
+    INVOICE_ISSUED = "fr.lettrage.invoice.issued.v1"
+    INVOICE_WITHDRAWN = "fr.lettrage.invoice.withdrawn.v1"
+    INVOICE_SETTLED = "fr.lettrage.invoice.settled.v1"
+    INVOICE_UNSETTLED = "fr.lettrage.invoice.unsettled.v1"
+    PAYMENT_STARTED = "fr.lettrage.payment.started.v1"
+    GATEWAY_CALLBACK = "fr.lettrage.gateway.callback.v1"
+    PAYMENT_REFUNDED = "fr.lettrage.payment.refunded.v1"
+    PAYMENT_REVERSED = "fr.lettrage.payment.reversed.v1"
+    GATEWAY_REPORT = "fr.lettrage.gateway.report.v1"
+    PAYMENT_TIMED_OUT = "fr.lettrage.payment.timed_out.v1"
+    DISCREPANCY_RESOLVED = "fr.lettrage.discrepancy.resolved.v1"
+
+
+OURS = frozenset({EventType.GATEWAY_REPORT, EventType.PAYMENT_TIMED_OUT, EventType.DISCREPANCY_RESOLVED})
+"""Types that only Lettrage itself writes; 422 from outside."""
+
+
+class Queue(StrEnum):
+    """What a Dramatiq message names; an actor drains it."""
+
+    PAYMENT_STARTED = "payment-started"
+    GATEWAY_CALLBACK = "gateway-callback"
+    PAYMENT_TIMEOUT = "payment-timeout"
+    INVOICE_CHANGED = "invoice-changed"
+    PAYMENT_CORRECTED = "payment-corrected"
+
+
+QUEUES: dict[EventType, Queue] = {
+    EventType.INVOICE_ISSUED: Queue.INVOICE_CHANGED,
+    EventType.INVOICE_WITHDRAWN: Queue.INVOICE_CHANGED,
+    EventType.INVOICE_SETTLED: Queue.INVOICE_CHANGED,
+    EventType.INVOICE_UNSETTLED: Queue.INVOICE_CHANGED,
+    EventType.PAYMENT_STARTED: Queue.PAYMENT_STARTED,
+    EventType.GATEWAY_CALLBACK: Queue.GATEWAY_CALLBACK,
+    EventType.PAYMENT_REFUNDED: Queue.PAYMENT_CORRECTED,
+    EventType.PAYMENT_REVERSED: Queue.PAYMENT_CORRECTED,
+    EventType.GATEWAY_REPORT: Queue.PAYMENT_CORRECTED,
+    EventType.PAYMENT_TIMED_OUT: Queue.PAYMENT_TIMEOUT,
+    EventType.DISCREPANCY_RESOLVED: Queue.PAYMENT_CORRECTED,
+}
+
+
+class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A family owes this; issued again, the latest stands."""
+
+    regie: RegieCode
+    number: Name
+    account: Name
+    amount_cents: CentsOrZero
+    issued_on: date | None = None
+    label: Text | None = None
+    document_url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\x00-\x20]+$")] | None = None
+    means: Means | None = None
+    """`direct_debit`: never payable online."""
+
+
+class InvoiceWithdrawn(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The invoice is no longer owed."""
+
+    regie: RegieCode
+    number: Name
+    reason: Text | None = None
+
+
+class InvoiceSettled(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Paid elsewhere (counter, cheque, transfer)."""
+
+    regie: RegieCode
+    number: Name
+    amount_cents: Cents
+    means: Means
+    fact_id: Name | None = None
+
+
+class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A settlement taken back (a bounced cheque)."""
+
+    regie: RegieCode
+    number: Name
+    amount_cents: Cents
+    means: Means
+    fact_id: Name | None = None
+
+
+class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One invoice of a payment."""
+
+    number: Name
+    amount_cents: Cents
+    account: Name | None = None
+
+
+class PaymentStarted(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A family leaves for the gateway."""
+
+    regie: RegieCode
+    reference: Name
+    amount_cents: Cents
+    invoices: Annotated[list[StartedLine], Meta(min_length=1, max_length=MAX_LINES)]
+    gateway_reference: Name | None = None
+
+
+class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A callback as received, by us or by the portal. `body` is base64."""
+
+    regie: RegieCode
+    method: Annotated[str, Meta(pattern=r"^(GET|POST)$")]
+    query: Annotated[str, Meta(max_length=65536, pattern=r"^[^\x00]*$")] = ""
+    body: Annotated[str, Meta(max_length=90000)] = ""
+    headers: dict[str, str] | None = None
+
+
+class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Money given back to the family."""
+
+    regie: RegieCode
+    reference: Name
+    amount_cents: Cents
+    reason: Text | None = None
+    fact_id: Name | None = None
+
+
+class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Money taken back by the bank."""
+
+    regie: RegieCode
+    reference: Name
+    amount_cents: Cents
+    reason: Text | None = None
+    fact_id: Name | None = None
+
+
+class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Ours: the hold's end, written by the sweep."""
+
+    regie: RegieCode
+    reference: Name
+    due: datetime
+
+
+class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Ours: a person closed a discrepancy, for the amount that they saw."""
+
+    regie: RegieCode
+    id: str
+    resolution: str
+    amount_cents: CentsOrZero
+    comment: Text
+
+
+class Event(Struct, kw_only=True):
+    """A stored fact. `place` is its position in the inbox; `data` one of the structs above (or a Report)."""
+
+    place: int
+    client: str
+    source: str
+    id: str
+    type: EventType
+    regie: str
+    received_at: datetime
+    data: Any
+    time: datetime | None = None
+    attempts: int = 0
+    waited: bool = False
+    """Somebody holds a request open for its outcome."""
+    trace: str | None = None
+
+
+class NewEvent(Struct, kw_only=True):
+    """An event on its way in. `data` is the validated struct; `digest` is of type and data alone."""
+
+    client: str
+    source: str
+    id: str
+    type: EventType
+    regie: str
+    data: Any
+    digest: bytes
+    time: datetime | None = None
+    raw: bytes | None = None
+    subject: str | None = None
+    """What others must wait for: the gateway reference of a callback or report, the number of an invoice's fact."""
+    trace: str | None = None
+    waited: bool = False
+
+
+class Receipt(Struct, kw_only=True):
+    """What became of a NewEvent: `accepted`, `duplicate` or `conflict` (the same key with other content)."""
+
+    place: int
+    status: str

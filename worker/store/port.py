@@ -1,0 +1,55 @@
+"""What reconciling needs of a store. PostgreSQL keeps it in production, memory in simulations; one suite tests both."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from schemas.decisions import Applied, Decision, Dossier
+from schemas.events import Event, NewEvent, Queue, Receipt
+from schemas.records import Policy
+
+Decide = Callable[[Dossier, Sequence[Event], Policy, datetime], Decision]
+"""`worker.domain.decide`: pure, so that a transaction may run it between its reads and its writes."""
+
+
+class Store(Protocol):
+    """Facts in, states out; every method is one short transaction, safe to repeat when its outcome is unknown."""
+
+    async def record(self, events: Sequence[NewEvent]) -> list[Receipt]:
+        """Keep facts, all or none, one receipt each in their order; a known (client, source, id) is not kept twice."""
+        ...
+
+    async def claim(self, queue: Queue, limit: int) -> list[Event]:
+        """Lease up to `limit` pending events, oldest first, for seconds; counts one attempt each and commits it.
+
+        `GATEWAY_CALLBACK` leases callbacks; any other queue leases whatever needs no gateway, in the order received.
+        An event whose worker died twice comes alone.
+        """
+        ...
+
+    async def claim_evidence(self, limit: int) -> list[Event]:
+        """Lease pending callbacks and reports, never tried before, of payments whose hold is over."""
+        ...
+
+    async def apply(self, events: Sequence[Event], decide: Decide) -> list[Applied]:
+        """Lock, read, decide, save and mark done, in ONE transaction. Events already done are left out of the answer."""
+        ...
+
+    async def end_due_holds(self, decide: Decide, limit: int) -> list[Applied]:
+        """Write the end of up to `limit` holds that are over, each as a `payment.timed_out` event, in ONE transaction.
+
+        A hold waits while a first attempt at its own evidence is under way, at most 2 s.
+        """
+        ...
+
+    async def put_off(self, event: Event, error: str) -> bool:
+        """Give a failed event back, to be tried again later with backoff; after 8 tries park it. True when parked."""
+        ...
+
+    async def next_deadline(self) -> float | None:
+        """Seconds until the next hold is over (negative: overdue), None without holds."""
+        ...
+
+    async def waiting(self, older_than_seconds: float) -> list[Queue]:
+        """Queues with claimable events that nobody took for that long: what the bell missed."""
+        ...
