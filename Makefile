@@ -1,0 +1,114 @@
+# Everything a contributor or an operator runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# Hashes alone decide what may be installed. Bytecode is compiled at first import: that halves the install.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile
+NEEDED_BY_LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --system-certs --quiet
+
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+
+# What the commands below take from the command line.
+ARGS ?=
+SEEDS ?= 0:100000
+SECONDS_OF_CHAOS ?= 600
+
+##@ Use
+.PHONY: install
+install: $(INSTALLED) ## make .venv with the locked dependencies and the `lettrage` command
+
+.PHONY: demo
+demo: install ## play a few families through a whole installation (ARGS=--once ends by itself)
+	$(BIN)/lettrage demo $(ARGS)
+
+##@ Test
+.PHONY: test
+test: $(TESTABLE) test-machine ## install what the tests need and run all of them
+	$(PYTEST) -m "not nightly" $(ARGS)
+
+.PHONY: check
+check: $(TESTABLE) ## lint, types, import contracts, SQL, alert rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/squawk --config .squawk.toml worker/store/migrations/*.sql
+	@$(MAKE) check-alerts
+
+.PHONY: check-alerts
+check-alerts:
+	@rules=$$(find monitoring/alerts -name '*.yml' -not -name '*_test.yml' 2>/dev/null || true); \
+	tests=$$(find monitoring/alerts -name '*_test.yml' 2>/dev/null || true); \
+	if [ -z "$$rules" ]; then echo "no alert rules"; \
+	elif ! command -v promtool >/dev/null; then echo "alert rules not linted: no promtool (apt-get install prometheus)"; \
+	else promtool check rules $$rules; [ -z "$$tests" ] || promtool test rules $$tests; fi
+
+.PHONY: simulate
+simulate: $(TESTABLE) ## seeded simulation for hours: SEEDS=first:last or one seed
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+.PHONY: chaos
+chaos: $(TESTABLE) ## real processes under faults, longer than in `make test` (SECONDS_OF_CHAOS)
+	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 -s tests/acceptance/test_chaos.py $(ARGS)
+
+.PHONY: nightly
+nightly: $(TESTABLE) test-machine check ## everything at full length: big tables, long chaos, 100,000 seeds
+	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 $(ARGS)
+	@$(MAKE) simulate
+
+.PHONY: bench
+bench: $(TESTABLE) ## measure, and write docs/performance.md's table
+	$(BIN)/python -m bench $(ARGS)
+
+##@ Change
+.PHONY: format
+format: $(TESTABLE) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: schema
+schema: $(INSTALLED) ## write docs/schema.sql from the migrations
+	$(BIN)/python -m docs.schema > docs/schema.sql.new
+	mv docs/schema.sql.new docs/schema.sql
+
+.PHONY: lock
+lock: ## resolve the dependencies again and write .lock/ (ARGS=--upgrade takes newer ones)
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$$(bash .lock/python) -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+	compile() { env -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS -u UV_DEFAULT_INDEX UV_NO_CONFIG=1 \
+	    "$$tools/bin/uv" pip compile $(NEEDED_BY_LOCK) $(ARGS) pyproject.toml "$$@"; }; \
+	compile --group build -o .lock/runtime.txt; \
+	compile --group build --group test -c .lock/runtime.txt -o .lock/test.txt; \
+	! grep -nE '://|file:|(^|[[:space:]])/' .lock/*.txt
+
+##@ Help
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): .lock/runtime.txt pyproject.toml .lock/venv
+	@bash .lock/venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV)" >&2
+	@$(PIP_INSTALL) --require-hashes -r .lock/runtime.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TESTABLE): .lock/test.txt $(INSTALLED)
+	@echo "installing what the tests need into $(VENV)" >&2
+	@$(PIP_INSTALL) --require-hashes -r .lock/test.txt
+	@touch $@
+
+# A browser, an older PostgreSQL and promtool: from Debian where we may, otherwise what is there.
+.PHONY: test-machine
+test-machine:
+	@bash .ci/machine
