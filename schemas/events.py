@@ -1,6 +1,7 @@
 """The facts that come in: CloudEvents types and the shape of their data.
 
-Source: the contract's event table. Every struct refuses unknown fields, so that a misspelt one is told, not lost.
+Source: the contract's event table. Every struct refuses unknown fields, so that a misspelt one is told, not lost, and
+leaves out defaults, so that a field left out and one said to be null are the same content.
 """
 
 from datetime import date, datetime
@@ -16,10 +17,10 @@ MAX_LINES = 100
 
 Cents = Annotated[int, Meta(ge=1, le=MAX_CENTS)]
 CentsOrZero = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
-RegieCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}$")]
-Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
+RegieCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}\Z")]
+Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 
 
 class EventType(StrEnum):
@@ -67,7 +68,7 @@ QUEUES: dict[EventType, Queue] = {
 }
 
 
-class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True):
+class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A family owes this; issued again, the latest stands."""
 
     regie: RegieCode
@@ -76,12 +77,12 @@ class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True):
     amount_cents: CentsOrZero
     issued_on: date | None = None
     label: Text | None = None
-    document_url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\x00-\x20]+$")] | None = None
+    document_url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\x00-\x20]+\Z")] | None = None
     means: Means | None = None
     """`direct_debit`: never payable online."""
 
 
-class InvoiceWithdrawn(Struct, kw_only=True, forbid_unknown_fields=True):
+class InvoiceWithdrawn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The invoice is no longer owed."""
 
     regie: RegieCode
@@ -89,7 +90,7 @@ class InvoiceWithdrawn(Struct, kw_only=True, forbid_unknown_fields=True):
     reason: Text | None = None
 
 
-class InvoiceSettled(Struct, kw_only=True, forbid_unknown_fields=True):
+class InvoiceSettled(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Paid elsewhere (counter, cheque, transfer)."""
 
     regie: RegieCode
@@ -99,7 +100,7 @@ class InvoiceSettled(Struct, kw_only=True, forbid_unknown_fields=True):
     fact_id: Name | None = None
 
 
-class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True):
+class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A settlement taken back (a bounced cheque)."""
 
     regie: RegieCode
@@ -109,7 +110,7 @@ class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True):
     fact_id: Name | None = None
 
 
-class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True):
+class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One invoice of a payment."""
 
     number: Name
@@ -117,7 +118,7 @@ class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True):
     account: Name | None = None
 
 
-class PaymentStarted(Struct, kw_only=True, forbid_unknown_fields=True):
+class PaymentStarted(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A family leaves for the gateway."""
 
     regie: RegieCode
@@ -127,17 +128,17 @@ class PaymentStarted(Struct, kw_only=True, forbid_unknown_fields=True):
     gateway_reference: Name | None = None
 
 
-class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True):
+class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A callback as received, by us or by the portal. `body` is base64."""
 
     regie: RegieCode
-    method: Annotated[str, Meta(pattern=r"^(GET|POST)$")]
-    query: Annotated[str, Meta(max_length=65536, pattern=r"^[^\x00]*$")] = ""
+    method: Annotated[str, Meta(pattern=r"^(GET|POST)\Z")]
+    query: Annotated[str, Meta(max_length=65536, pattern=r"^[^\x00]*\Z")] = ""
     body: Annotated[str, Meta(max_length=90000)] = ""
     headers: dict[str, str] | None = None
 
 
-class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True):
+class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Money given back to the family."""
 
     regie: RegieCode
@@ -147,7 +148,7 @@ class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True):
     fact_id: Name | None = None
 
 
-class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True):
+class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Money taken back by the bank."""
 
     regie: RegieCode
@@ -157,7 +158,7 @@ class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True):
     fact_id: Name | None = None
 
 
-class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True):
+class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Ours: the hold's end, written by the sweep."""
 
     regie: RegieCode
@@ -165,7 +166,7 @@ class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True):
     due: datetime
 
 
-class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True):
+class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Ours: a person closed a discrepancy, for the amount that they saw."""
 
     regie: RegieCode
