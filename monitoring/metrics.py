@@ -1,0 +1,193 @@
+"""Every metric of Lettrage: its name, labels and meaning. Source: the contract's "Metrics".
+
+Labels are bounded: types, outcomes, states, kinds, régies, gateways, queues; never an invoice, account or
+payment. With PROMETHEUS_MULTIPROC_DIR set before the first import (`lettrage up` does), processes share a folder
+and one scrape shows them all; without it, each process shows its own.
+"""
+
+import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Final, NamedTuple
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from schemas.decisions import Applied, Outcome
+from schemas.events import Event, EventType, Queue
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+"""The text format that every Prometheus reads."""
+
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that no dashboard of ours reads
+
+
+class BatchHistogram(Histogram):
+    """A histogram that takes a batch at once: one event costs a bisection, not two locks."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count every value, in the histogram's unit."""
+        buckets = Tally(bisect_left(self._upper_bounds, value) for value in values)
+        for index, count in buckets.items():
+            self._buckets[index].inc(count)
+        self._sum.inc(sum(values))
+
+
+EVENTS: Final = Counter(
+    "lettrage_events", "Events reconciled, by CloudEvents type and outcome.", ["type", "outcome"]
+)
+EVENT_SECONDS: Final = BatchHistogram(
+    "lettrage_event_seconds",
+    "From the event's receipt to its being applied.",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+)
+REACTIVATIONS: Final = Counter(
+    "lettrage_reactivations", "Invoices that became payable again because their hold ended.", ["regie"]
+)
+REACTIVATION_LATENESS: Final = BatchHistogram(
+    "lettrage_reactivation_lateness_seconds",
+    "From a hold's end to its being written, on the database's clock.",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+GATEWAY_REQUESTS: Final = Counter(
+    "lettrage_gateway_requests", "Callbacks interpreted and questions asked.", ["gateway", "outcome"]
+)
+GATEWAY_REQUEST_SECONDS: Final = Histogram(
+    "lettrage_gateway_request_seconds",
+    "How long interpreting or asking took.",
+    ["gateway"],
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+BELLS: Final = Counter(
+    "lettrage_bells", "Bells: rung, coalesced into one that rings already, or missed.", ["queue", "outcome"]
+)
+REDIS_UP: Final = Gauge(
+    "lettrage_redis_up", "Whether Redis answered last time (1) or not (0).", multiprocess_mode="mostrecent"
+)
+BUILD_INFO: Final = Gauge(
+    "lettrage_build_info", "Always 1; which build runs.", ["version", "python"], multiprocess_mode="max"
+)
+STATE_READ_ERRORS: Final = Counter(
+    "lettrage_state_read_errors",
+    "Scrapes whose state gauges are absent because the database did not answer.",
+)
+
+
+class StateGauge(NamedTuple):
+    """A gauge whose values are read from the database when somebody scrapes."""
+
+    help: str
+    labels: tuple[str, ...]
+
+
+STATE_GAUGES: Final = {
+    "pending_events": StateGauge("Events received and not applied yet, the parked ones apart.", ("type",)),
+    "oldest_pending_event_seconds": StateGauge(
+        "Time since the oldest pending event was received; 0 without any.", ("type",)
+    ),
+    "parked_events": StateGauge("Events that failed too often and wait for a person.", ()),
+    "invoices": StateGauge("Invoices in each state.", ("regie", "state")),
+    "invoices_euros": StateGauge("What the invoices in each state amount to.", ("regie", "state")),
+    "overdue_holds": StateGauge("Holds that are over and not written so.", ("regie",)),
+    "oldest_hold_seconds": StateGauge("Age of the oldest hold; 0 without any.", ("regie",)),
+    "discrepancies": StateGauge("Open discrepancies.", ("regie", "kind")),
+    "discrepancies_euros": StateGauge("What the open discrepancies amount to.", ("regie", "kind")),
+}
+
+
+class Sample(NamedTuple):
+    """One value of a state gauge; `labels` in the order of STATE_GAUGES."""
+
+    gauge: str
+    labels: tuple[str, ...]
+    value: float
+
+
+def exposition(state: Iterable[Sample] = ()) -> bytes:
+    """What a scrape answers, in Prometheus's text format. Reads files: call it off the event loop."""
+    return generate_latest(_processes()) + generate_latest(_states(state))
+
+
+def events_reconciled(
+    events: Iterable[Event], applied: Iterable[Applied], now: datetime | None = None
+) -> None:
+    """Count what became of a batch, and how long each event took from receipt until `now` (UTC)."""
+    by_place = {event.place: event for event in events}
+    done = [(by_place[each.place], each.outcome) for each in applied if each.place in by_place]
+    for (kind, outcome), count in Tally((event.type, outcome) for event, outcome in done).items():
+        EVENTS.labels(kind, outcome).inc(count)
+    instant = now or datetime.now(UTC)
+    EVENT_SECONDS.observe_all([max(0.0, (instant - event.received_at).total_seconds()) for event, _ in done])
+
+
+def bell_answered_by_redis(*, answered: bool) -> None:
+    """Remember whether Redis did what it was asked, just now."""
+    REDIS_UP.set(1 if answered else 0)
+
+
+def forget_process(pid: int) -> None:
+    """Drop the gauges of a process that ended; its counters stay in the sums."""
+    if SHARED_FOLDER in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _processes() -> CollectorRegistry:
+    if SHARED_FOLDER not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _states(samples: Iterable[Sample]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(_StateCollector(samples))
+    return registry
+
+
+class _StateCollector(Collector):
+    """Values that were read already; a gauge without any is absent."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = list(samples)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for sample in self._samples:
+            gauge = STATE_GAUGES[sample.gauge]
+            family = families.setdefault(
+                sample.gauge,
+                GaugeMetricFamily(f"lettrage_{sample.gauge}", gauge.help, labels=gauge.labels),
+            )
+            family.add_metric(sample.labels, sample.value)
+        return families.values()
+
+
+def _build() -> str:
+    try:
+        return version("lettrage")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _start_at_zero() -> None:
+    """Show every bounded series from the start: a rate needs the zero before the first event."""
+    for kind in EventType:
+        for outcome in Outcome:
+            EVENTS.labels(kind, outcome)
+    for queue in Queue:
+        for heard in ("rung", "coalesced", "missed"):
+            BELLS.labels(queue, heard)
+    BUILD_INFO.labels(_build(), python_version()).set(1)
+
+
+_start_at_zero()
