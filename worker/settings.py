@@ -594,13 +594,16 @@ def _option(options: _Table, name: str, value: object) -> object:
 
 
 def _check_gateway(table: _Table, policy: Policy, options: Mapping[str, Any]) -> None:
+    """What the gateway says of its options; with a wrong mode, what it says in every mode."""
     from worker.gateways import check_options  # noqa: PLC0415 (eopayment takes a second: only who has a régie pays)
 
-    told_already = {name for name, value in options.items() if value is None}
-    for problem in check_options(policy.gateway, policy.mode, _reveal(dict(options))):
-        of_the_regie = problem.key in ("gateway", "mode")
-        if problem.key not in told_already:
-            table.fault(problem.key if of_the_regie else f"options.{problem.key}", problem.message)
+    told = {problem.key for problem in table.faults.problems}
+    modes = MODES if table.key("mode") in told else (policy.mode,)
+    first, *others = [check_options(policy.gateway, mode, _reveal(dict(options))) for mode in modes]
+    for problem in first:
+        name = problem.key if problem.key in _REGIE_KEYS else f"options.{problem.key}"
+        if table.key(name) not in told and all(problem in other for other in others):
+            table.fault(name, problem.message)
 
 
 def _portal(regie: _Table) -> Portal | None:
