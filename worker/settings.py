@@ -595,7 +595,7 @@ def _option(options: _Table, name: str, value: object) -> object:
 
 def _check_gateway(table: _Table, policy: Policy, options: Mapping[str, Any]) -> None:
     """What the gateway says of its options; with a wrong mode, what it says in every mode."""
-    from worker.gateways import check_options  # noqa: PLC0415 (eopayment takes a second: only who has a régie pays)
+    from worker.gateways.options import check_options  # noqa: PLC0415 (eopayment takes a second: only who has a régie pays)
 
     told = {problem.key for problem in table.faults.problems}
     modes = MODES if table.key("mode") in told else (policy.mode,)

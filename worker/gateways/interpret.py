@@ -1,7 +1,7 @@
 """The port: peek at a raw callback, interpret it, reply to it.
 
-All three are pure CPU and never raise, whatever bytes came. A signed answer costs about a tenth of a
-millisecond, less than handing it to a thread: call them where you are.
+All three are pure CPU and never raise, whatever bytes came. A signed answer of 60 fields costs 0.2 ms, less
+than handing it to a thread: call them where you are.
 """
 
 from collections.abc import Callable, Mapping
