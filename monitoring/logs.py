@@ -32,7 +32,7 @@ _IDS: Final = frozenset(
     {"event", "event_id", "event_type", "gateway_reference", "invoice", "level", "logger", "payment", "regie"}
     | {"timestamp", "trace_id", "_record", "_from_structlog"}
 )
-"""Ids and names: kept as they are, though a reference may look like a card's. structlog removes its own two."""
+"""Ids and names: kept as they are, though a reference may look like a card's; structlog drops its own two."""
 
 _DATABASE_DETAIL: Final = re.compile(r"^(DETAIL|CONTEXT|QUERY|WHERE):.*\Z", re.MULTILINE | re.DOTALL)
 """What PostgreSQL adds to an error, rows included."""

@@ -1,8 +1,8 @@
 """Every metric of Lettrage: its name, labels and meaning. Source: the contract's "Metrics".
 
 Labels are bounded: types, outcomes, states, kinds, régies, gateways, queues; never an invoice, account or
-payment. With PROMETHEUS_MULTIPROC_DIR set before the first import (`lettrage up` does), processes share a folder
-and one scrape shows them all; without it, each process shows its own.
+payment. With PROMETHEUS_MULTIPROC_DIR set before the first import (`lettrage up` does), processes share a
+folder and one scrape shows them all; without it, each process shows its own.
 """
 
 import os
@@ -42,9 +42,7 @@ class BatchHistogram(Histogram):
         self._sum.inc(sum(values))
 
 
-EVENTS: Final = Counter(
-    "lettrage_events", "Events reconciled, by CloudEvents type and outcome.", ["type", "outcome"]
-)
+EVENTS: Final = Counter("lettrage_events", "Events reconciled, by CloudEvents type and outcome.", ["type", "outcome"])
 EVENT_SECONDS: Final = BatchHistogram(
     "lettrage_event_seconds",
     "From the event's receipt to its being applied.",
@@ -117,9 +115,7 @@ def exposition(state: Iterable[Sample] = ()) -> bytes:
     return generate_latest(_processes()) + generate_latest(_states(state))
 
 
-def events_reconciled(
-    events: Iterable[Event], applied: Iterable[Applied], now: datetime | None = None
-) -> None:
+def events_reconciled(events: Iterable[Event], applied: Iterable[Applied], now: datetime | None = None) -> None:
     """Count what became of a batch, and how long each event took from receipt until `now` (UTC)."""
     by_place = {event.place: event for event in events}
     done = [(by_place[each.place], each.outcome) for each in applied if each.place in by_place]
