@@ -6,11 +6,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from schemas.events import Event
 from schemas.records import Adjustment, Charge, Discrepancy, GatewayReference, Invoice, Payment
 
 
 class Outcome(StrEnum):
-    """What became of an event: `applied` (it said something new), `refused` (it may not be), `ignored` (known already)."""
+    """What became of an event: `applied` (it said something new), `refused` (may not be), `ignored` (known already)."""
 
     APPLIED = "applied"
     REFUSED = "refused"
@@ -71,4 +72,13 @@ class Decision(Struct, kw_only=True):
     charges: list[Charge] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
     discrepancies: dict[str, Discrepancy] = field(default_factory=dict)
-    reactivated: int = 0
+    lateness_seconds: list[float] = field(default_factory=list)
+    """One per invoice that a deadline made payable again: how long after it that was decided."""
+
+
+class Done(Struct, kw_only=True):
+    """What one transaction did: events with their outcomes, and how late it ended which régie's holds (seconds)."""
+
+    decided_at: datetime | None = None
+    applied: list[tuple[Event, Applied]] = field(default_factory=list)
+    lateness: list[tuple[str, float]] = field(default_factory=list)

@@ -144,7 +144,6 @@ class Payment(Struct, kw_only=True):
     """The hold has ended, or was never taken."""
     hold_ended_at: datetime | None = None
     rejected: bool = False
-    expired: bool = False
     doubt: bool = False
     """The gateway's last answer was that it cannot say."""
     late: bool = False
@@ -175,8 +174,9 @@ class Charge(Struct, kw_only=True):
     result: ChargeResult
     cents: int | None
     """None: the gateway does not say; its payment's amount counts."""
-    received_at: datetime
-    place: int
+    received_at: datetime | None
+    place: int | None
+    """When and where its first P or V was received; None while there was none."""
 
 
 class Adjustment(Struct, kw_only=True):

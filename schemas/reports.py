@@ -35,6 +35,8 @@ class Report(Struct, kw_only=True, forbid_unknown_fields=True):
     result: ReportResult
     verified: bool
     test: bool = False
+    asked: bool = False
+    """The gateway was asked and this is its answer: only then can `waiting` and `failed` mean doubt."""
     cents: int | None = None
     why: str = ""
     gateway_time: datetime | None = None

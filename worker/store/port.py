@@ -1,10 +1,10 @@
 """What reconciling needs of a store. PostgreSQL keeps it in production, memory in simulations; one suite tests both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from schemas.decisions import Applied, Decision, Dossier
+from schemas.decisions import Decision, Done, Dossier
 from schemas.events import Event, NewEvent, Queue, Receipt
 from schemas.records import Policy
 
@@ -31,11 +31,17 @@ class Store(Protocol):
         """Lease pending callbacks and reports, never tried before, of payments whose hold is over."""
         ...
 
-    async def apply(self, events: Sequence[Event], decide: Decide) -> list[Applied]:
-        """Lock, read, decide, save and mark done, in ONE transaction. Events already done are left out of the answer."""
+    async def apply(
+        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+    ) -> Done:
+        """Lock, read, decide, save and mark done, in ONE transaction. Events already done are left out of the answer.
+
+        `reports`: what each callback among `events` was found to say, by its place; kept as events of their own, applied
+        at once, and giving the callback its outcome.
+        """
         ...
 
-    async def end_due_holds(self, decide: Decide, limit: int) -> list[Applied]:
+    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
         """Write the end of up to `limit` holds that are over, each as a `payment.timed_out` event, in ONE transaction.
 
         A hold waits while a first attempt at its own evidence is under way, at most 2 s.
@@ -43,7 +49,7 @@ class Store(Protocol):
         ...
 
     async def put_off(self, event: Event, error: str) -> bool:
-        """Give a failed event back, to be tried again later with backoff; after 8 tries park it. True when parked."""
+        """Give a failed event back, to be tried again after a backoff; after 8 tries park it. True when parked."""
         ...
 
     async def next_deadline(self) -> float | None:

@@ -115,7 +115,6 @@ CREATE TABLE payments (
     hold_over boolean NOT NULL DEFAULT false,
     hold_ended_at timestamptz,
     rejected boolean NOT NULL DEFAULT false,
-    expired boolean NOT NULL DEFAULT false,
     doubt boolean NOT NULL DEFAULT false,
     late boolean NOT NULL DEFAULT false,
     received_cents bigint NOT NULL DEFAULT 0 CHECK (received_cents >= 0),
@@ -159,8 +158,8 @@ CREATE TABLE charges (
     transaction_id text NOT NULL,
     result text NOT NULL CHECK (result IN ('P', 'V', 'Z', 'R', 'A')),
     cents bigint CHECK (cents >= 0),
-    received_at timestamptz NOT NULL,
-    place bigint NOT NULL REFERENCES events (place),
+    received_at timestamptz,
+    place bigint REFERENCES events (place),
     PRIMARY KEY (gateway_reference_id, transaction_id)
 );
 COMMENT ON TABLE charges IS 'What a gateway proved, per transaction of its own: the highest of P > Z > V > R > A.';

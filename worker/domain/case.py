@@ -1,0 +1,173 @@
+"""A dossier while it is being decided: its rows by name, and which of them have changed."""
+
+from datetime import datetime
+
+from schemas.decisions import Decision, Dossier, JournalEntry
+from schemas.events import Event
+from schemas.records import (
+    Adjustment,
+    AdjustmentKind,
+    Charge,
+    GatewayReference,
+    Invoice,
+    Line,
+    Payment,
+    Policy,
+)
+from worker.domain import transitions
+
+
+class Case:
+    """One dossier, one policy, one instant. `now` is the database's clock, read after the locks were taken."""
+
+    __slots__ = (
+        "adjustments",
+        "charges",
+        "decision",
+        "dossier",
+        "event",
+        "held_by",
+        "invoices",
+        "now",
+        "owned",
+        "payers",
+        "payments",
+        "policy",
+        "references",
+        "touched",
+    )
+
+    event: Event
+
+    def __init__(self, dossier: Dossier, policy: Policy, now: datetime) -> None:
+        self.dossier = dossier
+        self.policy = policy
+        self.now = now
+        self.decision = Decision()
+        self.touched: set[int] = set()
+        self.invoices = {row.number: row for row in dossier.invoices.values()}
+        self.payments = {row.reference: row for row in dossier.payments.values()}
+        self.references = {row.gateway_reference: row for row in dossier.references.values()}
+        self.charges: dict[int, dict[str, Charge]] = {}
+        self.owned: dict[int, list[GatewayReference]] = {}
+        self.payers: dict[int, list[tuple[Payment, Line]]] = {}
+        self.adjustments: dict[tuple[int | None, int | None], list[Adjustment]] = {}
+        for charge in dossier.charges:
+            self.charges.setdefault(charge.gateway_reference_id, {})[charge.transaction_id] = charge
+        for row in dossier.references.values():
+            if row.payment_id is not None:
+                self.owned.setdefault(row.payment_id, []).append(row)
+        for payment in dossier.payments.values():
+            self.index_lines(payment)
+        for adjustment in dossier.adjustments:
+            self._index_adjustment(adjustment)
+
+    def index_lines(self, payment: Payment) -> None:
+        """Make the lines of `payment` findable from their invoices."""
+        for line in payment.lines:
+            self.payers.setdefault(line.invoice_id, []).append((payment, line))
+
+    def _index_adjustment(self, adjustment: Adjustment) -> None:
+        self.adjustments.setdefault((adjustment.invoice_id, adjustment.payment_id), []).append(adjustment)
+
+    def own(self, reference: GatewayReference, payment: Payment) -> None:
+        """Give a gateway reference its owner, and the charges that waited for one."""
+        if reference.payment_id is None:
+            reference.payment_id = payment.id
+            self.owned.setdefault(payment.id, []).append(reference)
+            self.decision.references[reference.id] = reference
+        payment.latest_reference = reference.gateway_reference
+        self.touch_payment(payment)
+
+    def owner(self, reference: GatewayReference) -> Payment | None:
+        """Find who owns a gateway reference; None while its charges wait."""
+        return None if reference.payment_id is None else self.dossier.payments[reference.payment_id]
+
+    def charges_of(self, payment: Payment) -> list[Charge]:
+        """List what the gateway proved about `payment`, over all its gateway references."""
+        found: list[Charge] = []
+        for reference in self.owned.get(payment.id, ()):
+            found.extend(self.charges.get(reference.id, {}).values())
+        return found
+
+    def keep_charge(self, charge: Charge) -> None:
+        """Keep a new or better result of a transaction."""
+        self.charges.setdefault(charge.gateway_reference_id, {})[charge.transaction_id] = charge
+        self.decision.charges.append(charge)
+
+    def adjust(self, adjustment: Adjustment) -> bool:
+        """Count a fact once: False when the same `fact_id` was counted already."""
+        if any(a.kind is adjustment.kind and a.fact_id == adjustment.fact_id for a in self._same(adjustment)):
+            return False
+        self._index_adjustment(adjustment)
+        self.decision.adjustments.append(adjustment)
+        return True
+
+    def _same(self, adjustment: Adjustment) -> list[Adjustment]:
+        return self.adjustments.get((adjustment.invoice_id, adjustment.payment_id), [])
+
+    def adjusted(self, row: Invoice | Payment, *kinds: AdjustmentKind) -> int:
+        """Sum the adjustments of an invoice or a payment, in cents."""
+        key = (row.id, None) if isinstance(row, Invoice) else (None, row.id)
+        return sum(a.cents for a in self.adjustments.get(key, ()) if a.kind in kinds)
+
+    def touch_invoice(self, invoice: Invoice) -> None:
+        """Mark an invoice as changed by the event at hand."""
+        self.touched.add(invoice.id)
+        self.decision.invoices[invoice.id] = invoice
+
+    def touch_payment(self, payment: Payment) -> None:
+        """Mark a payment as changed."""
+        self.decision.payments[payment.id] = payment
+
+    def over(self, payment: Payment) -> bool:
+        """Tell whether a payment's hold is over, written or not."""
+        return payment.hold_over or payment.payable_again_at is None or payment.payable_again_at <= self.now
+
+    def end_hold(self, payment: Payment) -> None:
+        """End what is left of a hold; its lines are free at once."""
+        if payment.hold_over:
+            return
+        payment.hold_over = True
+        payment.hold_ended_at = self.now
+        for line in payment.lines:
+            line.held = False
+        self.touch_payment(payment)
+
+    def journal_invoice(self, invoice: Invoice, before: str | None, reason: str) -> None:
+        """Write down a change of an invoice's state."""
+        after = invoice.state
+        assert after is not None
+        assert after in transitions.INVOICE[before], (invoice.number, before, after)  # type: ignore[index]
+        self._journal(before, after, reason, invoice.id, self._payment_of_event())
+
+    def journal_payment(self, payment: Payment, before: str | None, reason: str) -> None:
+        """Write down a change of a payment's state."""
+        after = payment.state
+        assert after is not None
+        assert after in transitions.PAYMENT[before], (payment.reference, before, after)  # type: ignore[index]
+        self._journal(before, after, reason, None, payment.id)
+
+    def _journal(
+        self, before: str | None, after: str, reason: str, invoice_id: int | None, payment_id: int | None
+    ) -> None:
+        self.decision.journal.append(
+            JournalEntry(
+                place=self.event.place,
+                regie=self.dossier.regie,
+                at=self.now,
+                reason=reason,
+                before=before,
+                after=after,
+                invoice_id=invoice_id,
+                payment_id=payment_id,
+            )
+        )
+
+    def _payment_of_event(self) -> int | None:
+        data = self.event.data
+        payment = self.payments.get(getattr(data, "reference", ""))
+        if payment is not None:
+            return payment.id
+        reference = self.references.get(getattr(data, "gateway_reference", None) or "")
+        return None if reference is None else reference.payment_id

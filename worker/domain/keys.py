@@ -1,0 +1,65 @@
+"""What an event names: the rows that a worker locks, created if missing, before it reads or decides anything."""
+
+from hashlib import sha256
+
+from msgspec import Struct
+
+from schemas.events import Event, EventType
+from schemas.records import DiscrepancyKind
+from schemas.reports import Report
+
+SEPARATOR = "\x1f"
+"""Cannot stand in a number or a reference: control characters are refused at the door."""
+
+
+class Keys(Struct, kw_only=True):
+    """Names within one régie. `looked_up` references are read if they exist, never created: nothing proves them."""
+
+    payments: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    invoices: tuple[str, ...] = ()
+    looked_up: tuple[str, ...] = ()
+    discrepancies: tuple[str, ...] = ()
+
+
+def discrepancy_id(regie: str, kind: DiscrepancyKind, *subject: str) -> str:
+    """Name a discrepancy by what it is about, so that finding it again finds the same row."""
+    return sha256(SEPARATOR.join((regie, kind, *subject)).encode()).hexdigest()[:32]
+
+
+def gateway_reference_of(event: Event) -> str:
+    """Give the gateway reference of a payment-started: by default the portal's own reference."""
+    return event.data.gateway_reference or event.data.reference  # type: ignore[no-any-return]
+
+
+def unproven_kind(report: Report) -> DiscrepancyKind:
+    """Tell a test answer, whichever key signed it, from one that proves nothing."""
+    return DiscrepancyKind.TEST_PAYMENT if report.test else DiscrepancyKind.UNVERIFIED_CALLBACK
+
+
+def unproven_id(event: Event) -> str:
+    """Name the one discrepancy that all unproven answers about a reference share on a day (UTC)."""
+    report = event.data
+    day = event.received_at.date().isoformat()
+    return discrepancy_id(event.regie, unproven_kind(report), report.gateway_reference, day)
+
+
+def keys_of(event: Event) -> Keys:
+    """List what `event` names. A report that proves nothing creates no row but its discrepancy."""
+    data = event.data
+    match event.type:
+        case EventType.PAYMENT_STARTED:
+            numbers = tuple(line.number for line in data.invoices)
+            return Keys(payments=(data.reference,), references=(gateway_reference_of(event),), invoices=numbers)
+        case EventType.GATEWAY_REPORT:
+            if data.verified:
+                return Keys(references=(data.gateway_reference,), discrepancies=(unproven_id(event),))
+            return Keys(looked_up=(data.gateway_reference,), discrepancies=(unproven_id(event),))
+        case EventType.PAYMENT_REFUNDED | EventType.PAYMENT_REVERSED | EventType.PAYMENT_TIMED_OUT:
+            return Keys(payments=(data.reference,))
+        case EventType.DISCREPANCY_RESOLVED:
+            return Keys(discrepancies=(data.id,))
+        case EventType.GATEWAY_CALLBACK:
+            return Keys()
+        case _:
+            return Keys(invoices=(data.number,))

@@ -1,0 +1,433 @@
+"""How each fact enters a dossier: one function a type, each answering with a named outcome."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from schemas.decisions import Outcome
+from schemas.events import Event, EventType
+from schemas.records import (
+    Adjustment,
+    AdjustmentKind,
+    Charge,
+    ChargeResult,
+    Discrepancy,
+    DiscrepancyKind,
+    DiscrepancyState,
+    Invoice,
+    InvoiceState,
+    Line,
+    Payment,
+    Resolution,
+)
+from schemas.reports import Report, ReportResult
+from worker.domain.case import Case
+from worker.domain.keys import gateway_reference_of, unproven_id, unproven_kind
+from worker.domain.money import RANK
+from worker.domain.reasons import Reason
+
+Named = tuple[Outcome, Reason]
+
+APPLIED, REFUSED, IGNORED = Outcome.APPLIED, Outcome.REFUSED, Outcome.IGNORED
+
+DIRECT_DEBIT = "direct_debit"
+"""The means of an invoice that is never payable online."""
+
+MONEY = {ReportResult.PAID, ReportResult.PROVISIONAL}
+
+RESULTS = {
+    ReportResult.PAID: Reason.MONEY_RECEIVED,
+    ReportResult.PROVISIONAL: Reason.MONEY_RECEIVED_PROVISIONALLY,
+    ReportResult.REJECTED_LATER: Reason.MONEY_REJECTED_LATER,
+    ReportResult.REFUSED: Reason.REFUSED_BY_GATEWAY,
+    ReportResult.ABANDONED: Reason.CANCELLED_BY_PAYER,
+}
+
+RELEASES = {
+    ReportResult.REFUSED: Reason.RELEASED_BY_REFUSAL,
+    ReportResult.ABANDONED: Reason.RELEASED_BY_CANCEL,
+}
+
+
+def said_at(event: Event) -> datetime:
+    """Give the time that orders facts: the event's own, else when it was received."""
+    return event.time or event.received_at
+
+
+def _newer(event: Event, time: datetime | None, place: int | None) -> bool:
+    return time is None or place is None or (said_at(event), event.place) > (time, place)
+
+
+def invoice_issued(case: Case, event: Event) -> Named:
+    """The latest issue gives an invoice its amount and its holder; the latest of issue and withdrawal stands."""
+    data = event.data
+    invoice = case.invoices[data.number]
+    newest = _newer(event, invoice.fact_time, invoice.fact_place)
+    if not _newer(event, invoice.issue_time, invoice.issue_place):
+        return IGNORED, Reason.OLDER_THAN_KNOWN
+    known_before = invoice.issued_cents is not None
+    shown = (data.account, data.amount_cents, data.issued_on, data.label, data.document_url, data.means)
+    same = known_before and shown == _shown(invoice) and not (newest and invoice.withdrawn)
+    invoice.issue_time, invoice.issue_place = said_at(event), event.place
+    if newest:
+        invoice.fact_time, invoice.fact_place = said_at(event), event.place
+        invoice.withdrawn = False
+    invoice.account, invoice.issued_cents = data.account, data.amount_cents
+    invoice.issued_on, invoice.label = data.issued_on, data.label
+    invoice.document_url, invoice.means = data.document_url, data.means
+    case.touch_invoice(invoice)
+    if same:
+        return IGNORED, Reason.INVOICE_ALREADY_KNOWN
+    return APPLIED, Reason.REISSUED if known_before else Reason.ISSUED
+
+
+def _shown(invoice: Invoice) -> tuple[object, ...]:
+    return (
+        invoice.account,
+        invoice.issued_cents,
+        invoice.issued_on,
+        invoice.label,
+        invoice.document_url,
+        invoice.means,
+    )
+
+
+def invoice_withdrawn(case: Case, event: Event) -> Named:
+    """No longer owed, unless it was issued again later."""
+    invoice = case.invoices[event.data.number]
+    if not _newer(event, invoice.fact_time, invoice.fact_place):
+        return IGNORED, Reason.OLDER_THAN_KNOWN
+    invoice.fact_time, invoice.fact_place = said_at(event), event.place
+    case.touch_invoice(invoice)
+    if invoice.withdrawn:
+        return IGNORED, Reason.INVOICE_ALREADY_KNOWN
+    invoice.withdrawn = True
+    return APPLIED, _waits_or(case, invoice, Reason.WITHDRAWN)
+
+
+def _waits_or(case: Case, invoice: Invoice, reason: Reason) -> Reason:
+    known = invoice.issued_cents is not None or case.payers.get(invoice.id)
+    return reason if known else Reason.WAITS_FOR_INVOICE
+
+
+def _fact_id(event: Event) -> str:
+    return event.data.fact_id or f"event:{event.client} {event.source} {event.id}"
+
+
+def _settlement(case: Case, event: Event, kind: AdjustmentKind, reason: Reason) -> Named:
+    data = event.data
+    invoice = case.invoices[data.number]
+    fact = Adjustment(
+        kind=kind,
+        fact_id=_fact_id(event),
+        cents=data.amount_cents,
+        place=event.place,
+        invoice_id=invoice.id,
+        means=data.means,
+    )
+    if not case.adjust(fact):
+        return IGNORED, Reason.FACT_ALREADY_COUNTED
+    case.touch_invoice(invoice)
+    return APPLIED, _waits_or(case, invoice, reason)
+
+
+def invoice_settled(case: Case, event: Event) -> Named:
+    """Paid elsewhere."""
+    return _settlement(case, event, AdjustmentKind.SETTLED, Reason.SETTLED_ELSEWHERE)
+
+
+def invoice_unsettled(case: Case, event: Event) -> Named:
+    """A settlement taken back."""
+    return _settlement(case, event, AdjustmentKind.UNSETTLED, Reason.SETTLEMENT_TAKEN_BACK)
+
+
+def _correction(case: Case, event: Event, kind: AdjustmentKind, reason: Reason) -> Named:
+    data = event.data
+    payment = case.payments[data.reference]
+    fact = Adjustment(
+        kind=kind,
+        fact_id=_fact_id(event),
+        cents=data.amount_cents,
+        place=event.place,
+        payment_id=payment.id,
+    )
+    if not case.adjust(fact):
+        return IGNORED, Reason.FACT_ALREADY_COUNTED
+    case.touch_payment(payment)
+    return APPLIED, Reason.WAITS_FOR_PAYMENT if payment.state is None else reason
+
+
+def payment_refunded(case: Case, event: Event) -> Named:
+    """Money given back to the family."""
+    return _correction(case, event, AdjustmentKind.REFUNDED, Reason.MONEY_REFUNDED)
+
+
+def payment_reversed(case: Case, event: Event) -> Named:
+    """Money taken back by the bank."""
+    return _correction(case, event, AdjustmentKind.REVERSED, Reason.MONEY_REVERSED)
+
+
+def payment_started(case: Case, event: Event) -> Named:
+    """The first payment-started of a reference stands; the same again is a second click."""
+    data = event.data
+    payment = case.payments[data.reference]
+    reference = case.references[gateway_reference_of(event)]
+    lines = {case.invoices[line.number].id: line.amount_cents for line in data.invoices}
+    if payment.state is not None and (payment.amount_cents, _cents_by_invoice(payment)) != (data.amount_cents, lines):
+        return REFUSED, Reason.PAYMENT_CONFLICT
+    if reference.payment_id not in {None, payment.id}:
+        return REFUSED, Reason.GATEWAY_REFERENCE_IN_USE
+    if payment.state is not None:
+        if reference.payment_id == payment.id:
+            return IGNORED, Reason.PAYMENT_ALREADY_STARTED
+        case.own(reference, payment)
+        return APPLIED, Reason.GATEWAY_REFERENCE_ADDED
+    _open_payment(case, event, payment)
+    case.own(reference, payment)
+    return _take_hold(case, payment)
+
+
+def _cents_by_invoice(payment: Payment) -> dict[int, int]:
+    return {line.invoice_id: line.cents for line in payment.lines}
+
+
+def _open_payment(case: Case, event: Event, payment: Payment) -> None:
+    data = event.data
+    started = min(said_at(event), event.received_at)
+    payment.amount_cents = data.amount_cents
+    payment.lines = [Line(invoice_id=case.invoices[x.number].id, cents=x.amount_cents) for x in data.invoices]
+    payment.start_time, payment.start_place = said_at(event), event.place
+    payment.deadline = payment.payable_again_at = started + timedelta(seconds=case.policy.hold)
+    payment.hold_limit = started + timedelta(seconds=case.policy.hold_limit)
+    case.index_lines(payment)
+    for line in data.invoices:
+        invoice = case.invoices[line.number]
+        if invoice.account is None and line.account is not None:
+            invoice.account = line.account
+        case.touch_invoice(invoice)
+
+
+def _take_hold(case: Case, payment: Payment) -> Named:
+    """Lock every invoice of a new payment, or none."""
+    if case.over(payment):
+        case.end_hold(payment)
+        return APPLIED, Reason.STARTED_AFTER_DEADLINE
+    refusal = _why_not(case, payment)
+    if refusal is not None:
+        payment.rejected = True
+        payment.payable_again_at = _try_again_at(case, payment)
+        case.end_hold(payment)
+        return REFUSED, refusal
+    for line in payment.lines:
+        _free_from_overdue(case, line)
+        line.held = True
+    return APPLIED, Reason.HOLD_TAKEN
+
+
+def _holder(case: Case, line: Line) -> Payment | None:
+    """Find the payment whose hold on the line's invoice is still on."""
+    for payment, other in case.payers.get(line.invoice_id, ()):
+        if other.held and not case.over(payment):
+            return payment
+    return None
+
+
+def _free_from_overdue(case: Case, line: Line) -> None:
+    """Take an invoice over from a hold that is over but not written yet; the sweep writes the rest of it."""
+    for payment, other in case.payers.get(line.invoice_id, ()):
+        if other.held:
+            other.held = False
+            case.touch_payment(payment)
+            invoice = case.dossier.invoices[line.invoice_id]
+            before, invoice.state = invoice.state, InvoiceState.PAYABLE
+            case.journal_invoice(invoice, before, Reason.HOLD_OVER)
+
+
+def _why_not(case: Case, payment: Payment) -> Reason | None:
+    """Name the first thing that keeps a payment from its hold."""
+    invoices = [(case.dossier.invoices[line.invoice_id], line) for line in payment.lines]
+    if any(invoice.means == DIRECT_DEBIT for invoice, _ in invoices):
+        return Reason.NOT_PAYABLE_ONLINE
+    if any(invoice.withdrawn for invoice, _ in invoices):
+        return Reason.INVOICE_WITHDRAWN
+    if any(invoice.state is InvoiceState.PAID for invoice, _ in invoices):
+        return Reason.INVOICE_PAID
+    if any(invoice.issued_cents not in {None, line.cents} for invoice, line in invoices):
+        return Reason.LINE_AMOUNT_DIFFERS
+    if any(_holder(case, line) for _, line in invoices):
+        return Reason.INVOICE_IN_PAYMENT
+    return None
+
+
+def _try_again_at(case: Case, payment: Payment) -> datetime | None:
+    holders = [holder for line in payment.lines if (holder := _holder(case, line)) is not None]
+    return max((holder.payable_again_at for holder in holders if holder.payable_again_at is not None), default=None)
+
+
+def payment_timed_out(case: Case, event: Event) -> Named:
+    """The hold is over by the database's clock, and no evidence came."""
+    payment = case.payments[event.data.reference]
+    if payment.state is None or payment.hold_over:
+        return IGNORED, Reason.HOLD_ALREADY_OVER
+    if not case.over(payment):
+        return IGNORED, Reason.HOLD_STILL_ON
+    case.end_hold(payment)
+    return APPLIED, Reason.HOLD_EXPIRED
+
+
+def gateway_report(case: Case, event: Event) -> Named:
+    """What a gateway said. Only a verified answer of the régie's own mode is a fact about money."""
+    report: Report = event.data
+    if not report.verified or (report.test and case.policy.mode != "test"):
+        return _unproven(case, event)
+    reference = case.references[report.gateway_reference]
+    payment = case.owner(reference)
+    if payment is not None and report.asked:
+        _note_doubt(case, payment, report)
+    if report.result in {ReportResult.WAITING, ReportResult.FAILED}:
+        return IGNORED, Reason.GATEWAY_CANNOT_SAY
+    if report.result is ReportResult.NOTHING:
+        return IGNORED, Reason.NOT_ABOUT_MONEY
+    if not _charge(case, event, reference.id):
+        return IGNORED, Reason.RESULT_ALREADY_KNOWN
+    if payment is None:
+        return APPLIED, Reason.WAITS_FOR_PAYMENT
+    case.touch_payment(payment)
+    return APPLIED, _release(case, payment, report) or RESULTS[report.result]
+
+
+def _charge(case: Case, event: Event, reference_id: int) -> bool:
+    """Keep the better of two results of one transaction, and when its money first came. False: nothing new."""
+    report: Report = event.data
+    result = ChargeResult(report.result.value)
+    known = case.charges.get(reference_id, {}).get(report.transaction_id)
+    came = (event.received_at, event.place) if report.result in MONEY else None
+    before = None if known is None or known.received_at is None else (known.received_at, known.place)
+    first = min((x for x in (came, before) if x is not None), default=(None, None))
+    better = known is None or RANK[result] > RANK[known.result]
+    if known is not None and not better and first == (before or (None, None)):
+        return False
+    case.keep_charge(
+        Charge(
+            gateway_reference_id=reference_id,
+            transaction_id=report.transaction_id,
+            result=result if better or known is None else known.result,
+            cents=report.cents if better or known is None else known.cents,
+            received_at=first[0],
+            place=first[1],
+        )
+    )
+    return True
+
+
+def _note_doubt(case: Case, payment: Payment, report: Report) -> None:
+    """While a gateway that can be asked cannot say, a régie may choose to keep the hold, up to its limit."""
+    payment.doubt = report.result in {ReportResult.WAITING, ReportResult.FAILED}
+    case.touch_payment(payment)
+    if case.over(payment) or payment.deadline is None or payment.hold_limit is None:
+        return
+    if payment.doubt and case.policy.when_in_doubt == "hold":
+        payment.payable_again_at = max(payment.deadline, payment.hold_limit)
+    elif not payment.doubt:
+        payment.payable_again_at = max(payment.deadline, case.now)
+    for line in payment.lines:
+        case.touch_invoice(case.dossier.invoices[line.invoice_id])
+
+
+def _release(case: Case, payment: Payment, report: Report) -> Reason | None:
+    """Where the régie chose so, an authenticated refusal or cancel frees the invoices at once."""
+    if case.policy.on_cancel != "release" or payment.hold_over or report.result not in RELEASES:
+        return None
+    case.end_hold(payment)
+    return RELEASES[report.result]
+
+
+def _unproven(case: Case, event: Event) -> Named:
+    """Keep, count and show an answer that proves nothing: one discrepancy per reference and day."""
+    report: Report = event.data
+    kind = unproven_kind(report)
+    reference = case.references.get(report.gateway_reference)
+    payment = None if reference is None else case.owner(reference)
+    key = unproven_id(event)
+    known = case.dossier.discrepancies.get(key)
+    seen = int(known.detail.get("count", "0")) if known is not None else 0
+    shown = Discrepancy(
+        id=key,
+        regie=case.dossier.regie,
+        kind=kind,
+        amount_cents=max(report.cents or 0, known.amount_cents if known is not None else 0),
+        state=DiscrepancyState.OPEN if known is None else known.state,
+        opened_at=case.now if known is None else known.opened_at,
+        changed_at=case.now,
+        payment_id=None if payment is None else payment.id,
+        payment=None if payment is None else payment.reference,
+        subject=report.gateway_reference,
+        detail={**report.detail, "why": report.why, "count": str(seen + 1)},
+        resolution=None if known is None else known.resolution,
+        resolved_cents=None if known is None else known.resolved_cents,
+        comment=None if known is None else known.comment,
+    )
+    case.dossier.discrepancies[key] = case.decision.discrepancies[key] = shown
+    reason = Reason.TEST_PAYMENT if kind is DiscrepancyKind.TEST_PAYMENT else Reason.UNVERIFIED_CALLBACK
+    return REFUSED, reason
+
+
+GIVES_BACK = {
+    DiscrepancyKind.DOUBLE_PAYMENT,
+    DiscrepancyKind.UNDERPAID,
+    DiscrepancyKind.OVERPAID,
+    DiscrepancyKind.PAID_WITHDRAWN,
+}
+"""What an avoir can settle; anything else has nothing to give back."""
+
+
+def discrepancy_resolved(case: Case, event: Event) -> Named:
+    """A person closed a discrepancy, for the amount that they saw; an avoir counts as a refund of it."""
+    data = event.data
+    known = case.dossier.discrepancies.get(data.id)
+    if known is None:
+        return REFUSED, Reason.DISCREPANCY_UNKNOWN
+    if known.state is not DiscrepancyState.OPEN:
+        return REFUSED, Reason.DISCREPANCY_NOT_OPEN
+    resolution = Resolution(data.resolution)
+    credited = resolution is Resolution.CREDITED
+    if credited and known.kind not in GIVES_BACK:
+        return REFUSED, Reason.RESOLUTION_NOT_APPLICABLE
+    if credited:
+        _credit(case, event, known)
+    known.state = DiscrepancyState.RESOLVED
+    known.resolution = resolution
+    known.resolved_cents = 0 if credited else data.amount_cents
+    known.comment = data.comment
+    known.changed_at = case.now
+    case.decision.discrepancies[known.id] = known
+    return APPLIED, Reason.DISCREPANCY_RESOLVED
+
+
+def _credit(case: Case, event: Event, known: Discrepancy) -> None:
+    payment_id = known.payment_id
+    case.adjust(
+        Adjustment(
+            kind=AdjustmentKind.CREDITED,
+            fact_id=f"{known.id} {event.place}",
+            cents=min(event.data.amount_cents, known.amount_cents),
+            place=event.place,
+            payment_id=payment_id,
+            invoice_id=known.invoice_id if payment_id is None else None,
+        )
+    )
+    if payment_id is not None:
+        case.touch_payment(case.dossier.payments[payment_id])
+
+
+RECORD: dict[EventType, Callable[[Case, Event], Named]] = {
+    EventType.INVOICE_ISSUED: invoice_issued,
+    EventType.INVOICE_WITHDRAWN: invoice_withdrawn,
+    EventType.INVOICE_SETTLED: invoice_settled,
+    EventType.INVOICE_UNSETTLED: invoice_unsettled,
+    EventType.PAYMENT_STARTED: payment_started,
+    EventType.PAYMENT_REFUNDED: payment_refunded,
+    EventType.PAYMENT_REVERSED: payment_reversed,
+    EventType.PAYMENT_TIMED_OUT: payment_timed_out,
+    EventType.GATEWAY_REPORT: gateway_report,
+    EventType.DISCREPANCY_RESOLVED: discrepancy_resolved,
+}
