@@ -125,11 +125,6 @@ def events_reconciled(events: Iterable[Event], applied: Iterable[Applied], now: 
     EVENT_SECONDS.observe_all([max(0.0, (instant - event.received_at).total_seconds()) for event, _ in done])
 
 
-def bell_answered_by_redis(*, answered: bool) -> None:
-    """Remember whether Redis did what it was asked, just now."""
-    REDIS_UP.set(1 if answered else 0)
-
-
 def forget_process(pid: int) -> None:
     """Drop the gauges of a process that ended; its counters stay in the sums."""
     if SHARED_FOLDER in os.environ:

@@ -14,7 +14,6 @@ from typing import Any, Final
 import dramatiq
 import redis
 import redis.asyncio
-import structlog
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
@@ -23,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from monitoring import metrics
+from monitoring.outages import Outage
 from schemas.events import Queue
 
 NAMESPACE: Final = "lettrage"
@@ -54,30 +54,22 @@ redis.call('rpush', KEYS[2], ARGV[1])
 return 1
 """
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
 
 class Line:
-    """Whether Redis answers, as the metric and one log line per outage say it."""
+    """Whether Redis answers, as a metric and as one log line per outage."""
 
     def __init__(self) -> None:
-        self._up: bool | None = None
+        self._outage = Outage("redis_lost", "redis_back")
 
     def works(self) -> None:
         """Redis did what it was asked."""
-        if self._up is False:
-            log.info("redis_back")
-        self._say(up=True)
+        self._outage.works()
+        metrics.REDIS_UP.set(1)
 
     def fails(self, error: Exception) -> None:
         """Redis did not answer, or not sensibly."""
-        if self._up is not False:
-            log.warning("redis_lost", error=repr(error))
-        self._say(up=False)
-
-    def _say(self, *, up: bool) -> None:
-        self._up = up
-        metrics.bell_answered_by_redis(answered=up)
+        self._outage.fails(error)
+        metrics.REDIS_UP.set(0)
 
 
 class Bell:
@@ -168,7 +160,7 @@ class DoorbellBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:  # noqa: ARG002
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Listen for the bells of one queue; `prefetch` and `timeout` are for messages that carry work."""
         return _Listener(self, queue_name)
 
