@@ -132,9 +132,7 @@ class Regie:
 
     def secrets(self) -> dict[str, Secret]:
         """Its secrets by key, so that where they are kept can be examined."""
-        found = {
-            f"options.{name}": value for name, value in self.options.items() if isinstance(value, Secret)
-        }
+        found = {f"options.{name}": value for name, value in self.options.items() if isinstance(value, Secret)}
         return found | ({"portal.secret": self.portal.secret} if self.portal else {})
 
 
@@ -311,9 +309,7 @@ class _Table:
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             self.fault(name, f"write each one as a block that begins with [[{name}]]")
             return []
-        return [
-            _Table(f"{name}.{_title(item, index)}", item, self.source) for index, item in enumerate(found, 1)
-        ]
+        return [_Table(f"{name}.{_title(item, index)}", item, self.source) for index, item in enumerate(found, 1)]
 
     def table(self, name: str) -> "_Table | None":
         found = self.values.get(name)
@@ -507,9 +503,7 @@ def _codes(table: _Table) -> frozenset[str]:
     codes = table.strings("regies")
     for code in codes:
         if code != "*" and not _CODE.fullmatch(code):
-            table.fault(
-                "regies", f'{_quoted(code)} is not allowed; codes of régies ([a-z0-9-]{{1,40}}) or ["*"]'
-            )
+            table.fault("regies", f'{_quoted(code)} is not allowed; codes of régies ([a-z0-9-]{{1,40}}) or ["*"]')
     return frozenset(codes)
 
 
@@ -595,7 +589,7 @@ def _option(options: _Table, name: str, value: object) -> object:
 
 def _check_gateway(table: _Table, policy: Policy, options: Mapping[str, Any]) -> None:
     """What the gateway says of its options; with a wrong mode, what it says in every mode."""
-    from worker.gateways.options import check_options  # noqa: PLC0415 (eopayment takes a second: only who has a régie pays)
+    from worker.gateways.options import check_options  # noqa: PLC0415 (eopayment loads slowly: who has a régie pays)
 
     told = {problem.key for problem in table.faults.problems}
     modes = MODES if table.key("mode") in told else (policy.mode,)
@@ -628,9 +622,7 @@ def _portal_url(table: _Table) -> str | None:
         table.fault("url", "without a user or password: notifications are signed instead")
         return None
     if url.scheme == "http" and url.hostname not in _LOOPBACK:
-        table.faults.warn(
-            table.key("url"), "notifications name accounts and would travel in clear; use https"
-        )
+        table.faults.warn(table.key("url"), "notifications name accounts and would travel in clear; use https")
     return str(value)
 
 
@@ -644,9 +636,7 @@ def _check_webhook_secret(table: _Table, secret: Secret) -> None:
     if prefix != "whsec" or not key:
         table.fault("secret", "not a Standard Webhooks secret: whsec_ and then the key in base64")
     elif len(key) < MIN_WEBHOOK_KEY_BYTES:
-        table.faults.warn(
-            table.key("secret"), f"{len(key)} bytes are easily guessed; use 24 to 64 random ones"
-        )
+        table.faults.warn(table.key("secret"), f"{len(key)} bytes are easily guessed; use 24 to 64 random ones")
 
 
 def urlsplit_or_none(text: str) -> SplitResult | None:
