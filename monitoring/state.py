@@ -50,14 +50,15 @@ class _Reading:
 
     async def _refresh(self) -> None:
         began = time.monotonic()
+        cost_seconds = 0.0
         try:
             self._samples = await self._read()
+            cost_seconds = time.monotonic() - began
             self._outage.works()
         except Exception as error:  # noqa: BLE001 (whatever the driver raises: there are no values)
             self._samples = []
             metrics.STATE_READ_ERRORS.inc()
             self._outage.fails(error)
         finally:
-            took = time.monotonic() - began
-            self._stale_at = time.monotonic() + max(FRESH_SECONDS, took * READING_SHARE)
+            self._stale_at = time.monotonic() + max(FRESH_SECONDS, cost_seconds * READING_SHARE)
             self._under_way = None
