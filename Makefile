@@ -74,8 +74,8 @@ format: $(TESTABLE) ## format the code
 	$(BIN)/ruff format .
 
 .PHONY: schema
-schema: $(INSTALLED) ## write docs/schema.sql from the migrations
-	$(BIN)/python -m docs.schema > docs/schema.sql.new
+schema: $(TESTABLE) ## write docs/schema.sql from the migrations
+	$(BIN)/python -m tests.schema > docs/schema.sql.new
 	mv docs/schema.sql.new docs/schema.sql
 
 .PHONY: lock

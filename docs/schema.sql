@@ -1,0 +1,492 @@
+-- What the migrations in worker/store/migrations make. Written by `make schema`; a test keeps it true.
+
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'the % is append-only: % refused', TG_TABLE_NAME, TG_OP;
+END
+$$;
+
+CREATE TABLE public.adjustments (
+    kind text NOT NULL,
+    fact_id text NOT NULL,
+    cents bigint NOT NULL,
+    place bigint NOT NULL,
+    invoice_id bigint,
+    payment_id bigint,
+    means text,
+    CONSTRAINT adjustments_cents_check CHECK ((cents >= 0)),
+    CONSTRAINT adjustments_check CHECK (((invoice_id IS NULL) <> (payment_id IS NULL))),
+    CONSTRAINT adjustments_check1 CHECK (((kind = 'credited'::text) OR ((kind = ANY (ARRAY['settled'::text, 'unsettled'::text])) = (invoice_id IS NOT NULL)))),
+    CONSTRAINT adjustments_kind_check CHECK ((kind = ANY (ARRAY['settled'::text, 'unsettled'::text, 'refunded'::text, 'reversed'::text, 'credited'::text])))
+);
+
+COMMENT ON TABLE public.adjustments IS 'Money that moved outside the gateway''s charges; one fact_id counts once.';
+
+CREATE TABLE public.charges (
+    gateway_reference_id bigint NOT NULL,
+    transaction_id text NOT NULL,
+    result text NOT NULL,
+    cents bigint,
+    received_at timestamp with time zone,
+    place bigint,
+    CONSTRAINT charges_cents_check CHECK ((cents >= 0)),
+    CONSTRAINT charges_result_check CHECK ((result = ANY (ARRAY['P'::text, 'V'::text, 'Z'::text, 'R'::text, 'A'::text])))
+);
+
+COMMENT ON TABLE public.charges IS 'What a gateway proved, per transaction of its own: the highest of P > Z > V > R > A.';
+
+CREATE TABLE public.discrepancies (
+    id text NOT NULL,
+    regie text NOT NULL,
+    kind text NOT NULL,
+    amount_cents bigint NOT NULL,
+    state text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    payment_id bigint,
+    invoice_id bigint,
+    payment text,
+    invoice text,
+    subject text DEFAULT ''::text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    resolution text,
+    resolved_cents bigint,
+    comment text,
+    CONSTRAINT discrepancies_amount_cents_check CHECK ((amount_cents >= 0)),
+    CONSTRAINT discrepancies_check CHECK (((state = 'resolved'::text) <= (resolution IS NOT NULL))),
+    CONSTRAINT discrepancies_kind_check CHECK ((kind = ANY (ARRAY['double_payment'::text, 'underpaid'::text, 'overpaid'::text, 'paid_withdrawn'::text, 'missing'::text, 'unknown_payment'::text, 'unverified_callback'::text, 'test_payment'::text, 'reversed'::text, 'gateway_silent'::text]))),
+    CONSTRAINT discrepancies_resolution_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'credited'::text, 'written_off'::text, 'explained'::text]))),
+    CONSTRAINT discrepancies_resolved_cents_check CHECK ((resolved_cents >= 0)),
+    CONSTRAINT discrepancies_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closed'::text, 'resolved'::text])))
+);
+
+COMMENT ON TABLE public.discrepancies IS 'What money or gateway say and the books do not; never deleted.';
+
+CREATE TABLE public.events (
+    place bigint NOT NULL,
+    client text NOT NULL,
+    source text NOT NULL,
+    id text NOT NULL,
+    type text NOT NULL,
+    regie text NOT NULL,
+    "time" timestamp with time zone,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    data jsonb NOT NULL,
+    digest bytea NOT NULL,
+    raw bytea,
+    trace text
+);
+
+COMMENT ON TABLE public.events IS 'Facts as they came, never changed. The digest covers type and data: the same key with another one is a conflict.';
+
+ALTER TABLE public.events ALTER COLUMN place ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.events_place_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.gateway_references (
+    id bigint NOT NULL,
+    regie text NOT NULL,
+    gateway_reference text NOT NULL,
+    payment_id bigint
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE public.gateway_references IS 'The gateway''s names of payments, one owner each; without one, its charges wait. The row is a key that workers lock.';
+
+ALTER TABLE public.gateway_references ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.gateway_references_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.holds (
+    payment_id bigint NOT NULL,
+    payable_again_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='90', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
+
+COMMENT ON TABLE public.holds IS 'Timers: one row per hold not written as over. Narrow, so that a sweep touches nothing else.';
+
+CREATE TABLE public.invoices (
+    id bigint NOT NULL,
+    regie text NOT NULL,
+    number text NOT NULL,
+    state text,
+    version integer DEFAULT 0 NOT NULL,
+    account text,
+    issued_cents bigint,
+    amount_cents bigint,
+    means text,
+    issued_on date,
+    label text,
+    document_url text,
+    withdrawn boolean DEFAULT false NOT NULL,
+    fact_time timestamp with time zone,
+    fact_place bigint,
+    issue_time timestamp with time zone,
+    issue_place bigint,
+    settled_cents bigint DEFAULT 0 NOT NULL,
+    paid_at timestamp with time zone,
+    paid_by text,
+    to_check boolean DEFAULT false NOT NULL,
+    reason text,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT invoices_amount_cents_check CHECK ((amount_cents >= 0)),
+    CONSTRAINT invoices_check CHECK (((state IS NULL) OR ((amount_cents IS NOT NULL) AND (reason <> ''::text)))),
+    CONSTRAINT invoices_check1 CHECK ((((state = 'paid'::text) = (paid_at IS NOT NULL)) OR (state IS NULL))),
+    CONSTRAINT invoices_check2 CHECK (((state <> 'withdrawn'::text) OR withdrawn)),
+    CONSTRAINT invoices_issued_cents_check CHECK ((issued_cents >= 0)),
+    CONSTRAINT invoices_state_check CHECK ((state = ANY (ARRAY['payable'::text, 'in_payment'::text, 'paid'::text, 'withdrawn'::text]))),
+    CONSTRAINT invoices_version_check CHECK ((version >= 0))
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE public.invoices IS 'What families owe. state NULL: only waiting facts name it, nobody sees it yet.';
+
+ALTER TABLE public.invoices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.invoices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.journal (
+    id bigint NOT NULL,
+    place bigint NOT NULL,
+    regie text NOT NULL,
+    invoice_id bigint,
+    payment_id bigint,
+    at timestamp with time zone NOT NULL,
+    before text,
+    after text NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT journal_check CHECK ((before IS DISTINCT FROM after)),
+    CONSTRAINT journal_reason_check CHECK ((reason <> ''::text))
+);
+
+COMMENT ON TABLE public.journal IS 'Every change of state, with the event that caused it. Append-only: the trigger refuses anything else.';
+
+ALTER TABLE public.journal ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.journal_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.outbox (
+    id bigint NOT NULL,
+    regie text NOT NULL,
+    type text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    data jsonb NOT NULL
+);
+
+COMMENT ON TABLE public.outbox IS 'What the régie''s portal is to be told, written with the change itself.';
+
+ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.outcomes (
+    place bigint NOT NULL,
+    applied_seq bigint NOT NULL,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    policy_version integer NOT NULL,
+    CONSTRAINT outcomes_outcome_check CHECK ((outcome = ANY (ARRAY['applied'::text, 'refused'::text, 'ignored'::text]))),
+    CONSTRAINT outcomes_reason_check CHECK ((reason <> ''::text))
+);
+
+COMMENT ON TABLE public.outcomes IS 'What became of each event: once, for good, with the policy, the time and the place in the order of application.';
+
+ALTER TABLE public.outcomes ALTER COLUMN applied_seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outcomes_applied_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.payment_lines (
+    payment_id bigint NOT NULL,
+    invoice_id bigint NOT NULL,
+    cents bigint NOT NULL,
+    held boolean DEFAULT false NOT NULL,
+    CONSTRAINT payment_lines_cents_check CHECK ((cents > 0))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE public.payment_lines IS 'What each payment pays of each invoice; held: this payment locks it.';
+
+CREATE TABLE public.payments (
+    id bigint NOT NULL,
+    regie text NOT NULL,
+    reference text NOT NULL,
+    state text,
+    reason text,
+    amount_cents bigint,
+    start_time timestamp with time zone,
+    start_place bigint,
+    deadline timestamp with time zone,
+    hold_limit timestamp with time zone,
+    payable_again_at timestamp with time zone,
+    hold_over boolean DEFAULT false NOT NULL,
+    hold_ended_at timestamp with time zone,
+    rejected boolean DEFAULT false NOT NULL,
+    doubt boolean DEFAULT false NOT NULL,
+    late boolean DEFAULT false NOT NULL,
+    received_cents bigint DEFAULT 0 NOT NULL,
+    refunded_cents bigint DEFAULT 0 NOT NULL,
+    provisional boolean DEFAULT false NOT NULL,
+    first_money_at timestamp with time zone,
+    first_money_place bigint,
+    settled_at timestamp with time zone,
+    latest_reference text,
+    CONSTRAINT payments_amount_cents_check CHECK ((amount_cents > 0)),
+    CONSTRAINT payments_check CHECK (((state IS NULL) OR ((amount_cents IS NOT NULL) AND (deadline IS NOT NULL) AND (reason <> ''::text)))),
+    CONSTRAINT payments_check1 CHECK (((state <> 'paid'::text) OR ((received_cents >= amount_cents) AND (settled_at IS NOT NULL)))),
+    CONSTRAINT payments_check2 CHECK (((state IS NULL) OR (state <> ALL (ARRAY['paid'::text, 'expired'::text, 'rejected'::text, 'reversed'::text, 'refunded'::text])) OR hold_over)),
+    CONSTRAINT payments_check3 CHECK (((state IS NULL) OR hold_over OR (payable_again_at >= deadline))),
+    CONSTRAINT payments_received_cents_check CHECK ((received_cents >= 0)),
+    CONSTRAINT payments_refunded_cents_check CHECK ((refunded_cents >= 0)),
+    CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['started'::text, 'paid'::text, 'refused'::text, 'cancelled'::text, 'expired'::text, 'rejected'::text, 'reversed'::text, 'refunded'::text])))
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE public.payments IS 'Attempts to pay. state NULL: facts about it wait for its payment-started. The row is the key that workers lock.';
+
+ALTER TABLE public.payments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.payments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.pending (
+    place bigint NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    regie text NOT NULL,
+    subject text,
+    attempts smallint DEFAULT 0 NOT NULL,
+    leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    claimed_at timestamp with time zone,
+    waited boolean DEFAULT false NOT NULL,
+    parked boolean DEFAULT false NOT NULL,
+    error text,
+    CONSTRAINT pending_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT pending_queue_check CHECK ((queue = ANY (ARRAY['payment-started'::text, 'gateway-callback'::text, 'payment-timeout'::text, 'invoice-changed'::text, 'payment-corrected'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
+
+COMMENT ON TABLE public.pending IS 'Events not applied yet: lease, attempts, parking. Narrow and deleted from, so that a claim costs the same with any history.';
+
+CREATE TABLE public.policies (
+    regie text NOT NULL,
+    version integer NOT NULL,
+    body jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT policies_regie_check CHECK ((regie ~ '^[a-z0-9-]{1,40}$'::text)),
+    CONSTRAINT policies_version_check CHECK ((version > 0))
+);
+
+COMMENT ON TABLE public.policies IS 'What each régie chose, every version kept, without secrets: replay decides with what was true then.';
+
+CREATE TABLE public.regies (
+    code text NOT NULL,
+    label text NOT NULL,
+    policy_version integer NOT NULL,
+    CONSTRAINT regies_code_check CHECK ((code ~ '^[a-z0-9-]{1,40}$'::text))
+);
+
+COMMENT ON TABLE public.regies IS 'Every régie ever configured; one that leaves the configuration stays, with its last policy.';
+
+CREATE TABLE public.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT schema_migrations_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT schema_migrations_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY public.adjustments
+    ADD CONSTRAINT adjustments_kind_invoice_id_payment_id_fact_id_key UNIQUE NULLS NOT DISTINCT (kind, invoice_id, payment_id, fact_id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_pkey PRIMARY KEY (gateway_reference_id, transaction_id);
+
+ALTER TABLE ONLY public.discrepancies
+    ADD CONSTRAINT discrepancies_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_client_source_id_key UNIQUE (client, source, id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (place);
+
+ALTER TABLE ONLY public.gateway_references
+    ADD CONSTRAINT gateway_references_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.gateway_references
+    ADD CONSTRAINT gateway_references_regie_gateway_reference_key UNIQUE (regie, gateway_reference);
+
+ALTER TABLE ONLY public.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (payment_id);
+
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT invoices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT invoices_regie_number_key UNIQUE (regie, number);
+
+ALTER TABLE ONLY public.journal
+    ADD CONSTRAINT journal_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.outcomes
+    ADD CONSTRAINT outcomes_pkey PRIMARY KEY (place);
+
+ALTER TABLE ONLY public.payment_lines
+    ADD CONSTRAINT payment_lines_pkey PRIMARY KEY (payment_id, invoice_id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_regie_reference_key UNIQUE (regie, reference);
+
+ALTER TABLE ONLY public.pending
+    ADD CONSTRAINT pending_pkey PRIMARY KEY (place);
+
+ALTER TABLE ONLY public.policies
+    ADD CONSTRAINT policies_pkey PRIMARY KEY (regie, version);
+
+ALTER TABLE ONLY public.regies
+    ADD CONSTRAINT regies_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+CREATE INDEX adjustments_invoice ON public.adjustments USING btree (invoice_id) WHERE (invoice_id IS NOT NULL);
+
+CREATE INDEX adjustments_payment ON public.adjustments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+
+CREATE INDEX discrepancies_invoice ON public.discrepancies USING btree (invoice_id) WHERE (invoice_id IS NOT NULL);
+
+CREATE INDEX discrepancies_open ON public.discrepancies USING btree (regie, opened_at, id) WHERE (state = 'open'::text);
+
+CREATE INDEX discrepancies_payment ON public.discrepancies USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+
+CREATE INDEX gateway_references_payment ON public.gateway_references USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+
+CREATE INDEX holds_due ON public.holds USING btree (payable_again_at);
+
+CREATE INDEX invoices_account ON public.invoices USING btree (regie, account, id);
+
+CREATE INDEX journal_invoice ON public.journal USING btree (invoice_id, id) WHERE (invoice_id IS NOT NULL);
+
+CREATE INDEX payment_lines_invoice ON public.payment_lines USING btree (invoice_id);
+
+CREATE UNIQUE INDEX payment_lines_one_hold ON public.payment_lines USING btree (invoice_id) WHERE held;
+
+CREATE INDEX pending_callbacks ON public.pending USING btree (place) WHERE ((queue = 'gateway-callback'::text) AND (NOT parked));
+
+CREATE INDEX pending_facts ON public.pending USING btree (place) WHERE ((queue <> 'gateway-callback'::text) AND (NOT parked));
+
+CREATE INDEX pending_parked ON public.pending USING btree (place) WHERE parked;
+
+CREATE INDEX pending_subject ON public.pending USING btree (regie, subject) WHERE (subject IS NOT NULL);
+
+CREATE TRIGGER journal_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.journal FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+ALTER TABLE ONLY public.adjustments
+    ADD CONSTRAINT adjustments_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
+
+ALTER TABLE ONLY public.adjustments
+    ADD CONSTRAINT adjustments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.adjustments
+    ADD CONSTRAINT adjustments_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_gateway_reference_id_fkey FOREIGN KEY (gateway_reference_id) REFERENCES public.gateway_references(id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
+
+ALTER TABLE ONLY public.discrepancies
+    ADD CONSTRAINT discrepancies_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
+
+ALTER TABLE ONLY public.discrepancies
+    ADD CONSTRAINT discrepancies_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.discrepancies
+    ADD CONSTRAINT discrepancies_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
+
+ALTER TABLE ONLY public.gateway_references
+    ADD CONSTRAINT gateway_references_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.gateway_references
+    ADD CONSTRAINT gateway_references_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
+
+ALTER TABLE ONLY public.holds
+    ADD CONSTRAINT holds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT invoices_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
+
+ALTER TABLE ONLY public.journal
+    ADD CONSTRAINT journal_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
+
+ALTER TABLE ONLY public.journal
+    ADD CONSTRAINT journal_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.journal
+    ADD CONSTRAINT journal_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
+
+ALTER TABLE ONLY public.outcomes
+    ADD CONSTRAINT outcomes_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
+
+ALTER TABLE ONLY public.payment_lines
+    ADD CONSTRAINT payment_lines_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
+
+ALTER TABLE ONLY public.payment_lines
+    ADD CONSTRAINT payment_lines_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
+
+ALTER TABLE ONLY public.pending
+    ADD CONSTRAINT pending_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
+
+ALTER TABLE ONLY public.regies
+    ADD CONSTRAINT regies_code_policy_version_fkey FOREIGN KEY (code, policy_version) REFERENCES public.policies(regie, version);

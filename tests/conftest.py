@@ -1,0 +1,135 @@
+"""Servers and databases for all tests.
+
+- `servers`: PostgreSQL and Valkey of this test session's own, started at first use in a temporary folder, stopped at
+  its end; should the session be killed, they stop by themselves (worker/embedded.py).
+- `postgres`: the address of that PostgreSQL's own database. With `--older-postgres`, that of Debian's PostgreSQL 15
+  instead, for the tests that take a database; the others are left out.
+- `database_url`: a fresh, migrated database for one test, copied from a template in a few hundredths of a second.
+- `empty_database_url`: a fresh database with nothing in it.
+- `redis_url`: the session's Valkey, emptied before each test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import redis
+
+from tests.older_postgres import OlderPostgres, is_installed
+from worker.embedded import Embedded, Servers
+from worker.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATE: Final = "lettrage_template"
+NUMBERS: Final = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of the older PostgreSQL."""
+    parser.addoption("--older-postgres", action="store_true", help="run the database tests on Debian's PostgreSQL 15")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the older PostgreSQL, run only the tests that take a database."""
+    if not config.getoption("--older-postgres"):
+        return
+    chosen = [item for item in items if "postgres" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL 18 and Valkey 9 for this session."""
+    with temporary_folder() as folder, Embedded(folder) as embedded:
+        yield embedded.start()
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the PostgreSQL that this session tests with."""
+    if not request.config.getoption("--older-postgres"):
+        yield request.getfixturevalue("servers").database_url
+        return
+    if not is_installed():
+        pytest.skip("no older PostgreSQL here (Debian: apt-get install postgresql-15)")
+    with temporary_folder() as folder, OlderPostgres(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """The name of a migrated database that is copied for each test."""
+    execute(postgres, f"CREATE DATABASE {TEMPLATE}")
+    asyncio.run(migrate(with_database(postgres, TEMPLATE)))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres: str, template: str) -> Iterator[str]:
+    """The address of a migrated database of this test's own."""
+    with database(postgres, template) as address:
+        yield address
+
+
+@pytest.fixture
+def empty_database_url(postgres: str) -> Iterator[str]:
+    """The address of an empty database of this test's own."""
+    with database(postgres, "template1") as address:
+        yield address
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """The address of an empty Valkey."""
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.flushall()
+    return servers.redis_url
+
+
+@contextmanager
+def database(postgres: str, template: str) -> Iterator[str]:
+    """A database copied from another one, gone afterwards whoever is still connected."""
+    name = f"test_{next(NUMBERS)}"
+    execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield with_database(postgres, name)
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards, whoever owns what is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="lettrage-tests-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def with_database(address: str, name: str) -> str:
+    """The same server's address of another database."""
+    return urlsplit(address)._replace(path=f"/{name}").geturl()
+
+
+def execute(address: str, statement: str) -> None:
+    """Run one statement on a connection of its own."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(address)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
