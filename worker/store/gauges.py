@@ -1,0 +1,93 @@
+"""The state gauges' values, read from PostgreSQL when somebody scrapes. Source: the contract's "Metrics"."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import asyncpg
+
+from monitoring.metrics import Sample
+from schemas.events import EventType
+from schemas.records import DiscrepancyKind, InvoiceState
+from worker.store.sql import load
+
+QUERIES: Final = load("metrics.sql")
+
+ACQUIRE_SECONDS: Final = 2
+"""A scrape does not wait longer for a connection: requests come first."""
+QUERY_SECONDS: Final = 10
+"""Longer than counting ten million invoices takes; a scrape that waits for a lock is given up."""
+CENTS_PER_EURO: Final = 100
+
+Row = Mapping[str, object]
+
+
+class Gauges:
+    """Reads the gauges of STATE_GAUGES, in groups that cost one statement each."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    def readings(self) -> dict[str, Callable[[], Awaitable[list[Sample]]]]:
+        """What there is to read, by the query's name; each raises whatever the driver does."""
+        return {name: self._reading(name, samples) for name, samples in _SAMPLES.items()}
+
+    def _reading(self, query: str, samples: "Samples") -> Callable[[], Awaitable[list[Sample]]]:
+        async def read() -> list[Sample]:
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                return list(samples(await connection.fetch(vars(QUERIES)[query], timeout=QUERY_SECONDS)))
+
+        return read
+
+
+def _pending(rows: Iterable[Row]) -> Iterator[Sample]:
+    waiting = {row["type"]: row for row in rows}
+    for kind in EventType:
+        row = waiting.get(kind.value, {"waiting": 0, "oldest_seconds": 0})
+        yield Sample("pending_events", (kind.value,), _number(row["waiting"]))
+        yield Sample("oldest_pending_event_seconds", (kind.value,), max(0.0, _number(row["oldest_seconds"])))
+
+
+def _parked(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        yield Sample("parked_events", (), _number(row["parked"]))
+
+
+def _invoices(rows: Iterable[Row]) -> Iterator[Sample]:
+    yield from _by_regie(rows, "state", "invoices", [state.value for state in InvoiceState])
+
+
+def _holds(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        regie = (str(row["regie"]),)
+        yield Sample("overdue_holds", regie, _number(row["overdue"]))
+        yield Sample("oldest_hold_seconds", regie, _number(row["oldest_seconds"]))
+
+
+def _discrepancies(rows: Iterable[Row]) -> Iterator[Sample]:
+    yield from _by_regie(rows, "kind", "discrepancies", [kind.value for kind in DiscrepancyKind])
+
+
+def _by_regie(rows: Iterable[Row], label: str, gauge: str, values: list[str]) -> Iterator[Sample]:
+    """A count and an amount for every régie and every value of a label, zeros too: a gap is not a zero."""
+    counted = {(row["regie"], row[label]): row for row in rows}
+    nothing: Row = {gauge: 0, "cents": 0}
+    for regie in {str(regie) for regie, _ in counted}:
+        for value in values:
+            row = counted.get((regie, value), nothing)
+            yield Sample(gauge, (regie, value), _number(row[gauge]))
+            yield Sample(f"{gauge}_euros", (regie, value), _number(row["cents"]) / CENTS_PER_EURO)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+Samples = Callable[[Iterable[Row]], Iterator[Sample]]
+
+_SAMPLES: Final[dict[str, Samples]] = {
+    "pending": _pending,
+    "parked": _parked,
+    "invoices": _invoices,
+    "holds": _holds,
+    "discrepancies": _discrepancies,
+}
