@@ -98,27 +98,27 @@ class Supervisor:
         self._children = [_Child(program) for program in programs]
         self._services = services
 
-    def run(self, started: Callable[[], None] = lambda: None) -> None:
-        """Keep everything running until a signal says to end; `started` is called once all were started.
+    def run(self, looked: Callable[[], None] = lambda: None) -> None:
+        """Keep everything running until a signal says to end; `looked` is called after each look, twice a second.
 
         Raises:
             Exception: a service could not be started the first time. What was started is stopped again.
         """
         with _Wakeups() as wakeups:
             try:
-                self._start(started)
+                self._start()
                 while not wakeups.ending:
                     wakeups.wait(self._idle_seconds())
                     self._look_after()
+                    looked()
             finally:
                 self._end(wakeups)
 
-    def _start(self, started: Callable[[], None]) -> None:
+    def _start(self) -> None:
         for service in self._services:
             service.ensure()
         for child in self._children:
             child.start()
-        started()
 
     def _idle_seconds(self) -> float:
         now = time.monotonic()

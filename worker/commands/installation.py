@@ -1,0 +1,158 @@
+"""The installation that a command works on: its settings, its servers, its database."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from worker.commands.exits import Conflict, Failed, TryLater
+from worker.commands.output import say
+from worker.settings import Problem, Settings, SettingsError, load
+from worker.store.views import Views
+from worker.supervise import SUPERVISOR
+
+Answer = TypeVar("Answer")
+
+UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""What a database that is down, starting, full or not ours raises while it is asked."""
+
+LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens here)
+"""Where a client on this machine finds a server that listens everywhere."""
+
+
+def settings_or_fail() -> Settings:
+    """This installation's settings; what is wrong with them is told at once, and ends the command."""
+    try:
+        settings = load(os.environ)
+    except SettingsError as error:
+        raise Failed(told(error.problems)) from None
+    if SUPERVISOR not in os.environ:  # the supervisor has said it already
+        for warning in settings.warnings:
+            say(f"Warning: {warning}")
+    return settings
+
+
+def told(problems: list[Problem]) -> str:
+    """Faults of a configuration, one a line."""
+    count = "one fault" if len(problems) == 1 else f"{len(problems)} faults"
+    return "\n  ".join([f"the configuration has {count}, so nothing starts:", *map(str, problems)])
+
+
+def own_url(settings: Settings) -> str:
+    """Where this installation's API is, for who calls it from this machine."""
+    host = LOOPBACK.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def with_database(settings: Settings, process: str) -> Settings:
+    """The settings with the database's address: the configured one, or that of the servers that run here.
+
+    `process` is how it is called in `pg_stat_activity`, so that `lettrage doctor` finds it.
+
+    Raises:
+        TryLater: neither is there.
+    """
+    url = settings.database_url or _embedded_url(settings.state_dir, "postgres", "DATABASE_URL")
+    return replace(settings, database_url=named(url, f"lettrage {process}"))
+
+
+def with_servers(settings: Settings, process: str) -> Settings:
+    """The settings with the addresses of database and Redis; see `with_database`."""
+    url = settings.redis_url or _embedded_url(settings.state_dir, "valkey", "REDIS_URL")
+    return with_database(replace(settings, redis_url=url), process)
+
+
+def named(database_url: str, application: str) -> str:
+    """The address with an application name, unless it has one."""
+    parts = urlsplit(database_url)
+    if "application_name" in dict(parse_qsl(parts.query)):
+        return database_url
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit(parts._replace(query=f"{query}application_name={quote(application)}"))
+
+
+def _embedded_url(state_dir: Path, server: str, variable: str) -> str:
+    url = running_server(state_dir, server)
+    if url is None:
+        raise TryLater(
+            f"{variable} is not set, and no `lettrage up` runs in {state_dir}.\n"
+            f"Start `lettrage up` there, or set {variable} (or LETTRAGE_STATE_DIR)."
+        )
+    return url
+
+
+def running_server(state_dir: Path, server: str) -> str | None:
+    """The address of an embedded server that runs; None when it does not, or is another user's."""
+    from worker.embedded import PROGRAMS, Home  # noqa: PLC0415 (never imported when the addresses are configured)
+
+    home = Home(state_dir.resolve(), server)
+    try:
+        if home.server() is None or not home.is_occupied():
+            return None
+        return PROGRAMS[server].url(home.identity())
+    except (OSError, ValueError):
+        return None
+
+
+def reading(ask: Callable[[Views], Awaitable[Answer]]) -> Answer:
+    """What a question to this installation's database answers.
+
+    Raises:
+        TryLater: the database cannot be reached, or has no schema yet.
+    """
+    settings = with_database(settings_or_fail(), "cli")
+    return asyncio.run(_asked(settings.database_url or "", ask))
+
+
+async def _asked(database_url: str, ask: Callable[[Views], Awaitable[Answer]]) -> Answer:
+    try:
+        views = await Views.open(database_url, size=1)
+        try:
+            return await ask(views)
+        finally:
+            await views.close()
+    except UNREACHABLE as error:
+        raise TryLater(unreachable(error)) from None
+
+
+def unreachable(error: BaseException) -> str:
+    """Why the database does not answer, and who knows more."""
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return "The database has no schema yet: run `lettrage migrate`."
+    what = str(error) or type(error).__name__
+    return f"The database does not answer: {what}\n`lettrage doctor` says how to mend it."
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """Hold the folder for one `lettrage up`.
+
+    Raises:
+        Conflict: another one runs there.
+        Failed: the folder cannot be written.
+    """
+    path = state_dir / "up.lock"
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failed(f"{state_dir} cannot be used ({error.strerror}): set another LETTRAGE_STATE_DIR") from None
+    try:
+        _take(file, state_dir)
+        yield
+    finally:
+        os.close(file)
+
+
+def _take(file: int, state_dir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict(f"`lettrage up` runs already in {state_dir}; use another LETTRAGE_STATE_DIR") from None
