@@ -175,7 +175,8 @@ def _again(payment: Row) -> str:
         return ""
     if datetime.fromisoformat(again) <= datetime.now(PARIS):
         return "<p>La facture peut de nouveau être payée.</p>"
-    return f"<p>La facture pourra de nouveau être payée <strong>à {clock(again)}</strong>.</p>"
+    unless = "Sans réponse d’ici là, la" if payment["state"] == "started" else "La"
+    return f"<p>{unless} facture pourra de nouveau être payée <strong>à {clock(again)}</strong>.</p>"
 
 
 def _facts(payment: Row) -> str:

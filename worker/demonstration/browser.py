@@ -1,0 +1,75 @@
+"""A browser without a screen: it follows links and redirects, fills in forms, presses buttons."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import aiohttp
+
+
+class PageError(Exception):
+    """A page failed, or has not what was looked for."""
+
+
+@dataclass(slots=True)
+class Form:
+    """A form of a page: hidden fields, and buttons by their value (`""` without one)."""
+
+    method: str
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: dict[str, str] = field(default_factory=dict)
+    """Names by value."""
+
+
+class Forms(HTMLParser):
+    """The forms of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect forms, inputs and buttons."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.found.append(Form(values.get("method", "get").lower(), values.get("action", "")))
+        elif tag == "input" and self.found:
+            self.found[-1].fields[values.get("name", "")] = values.get("value", "")
+        elif tag == "button" and self.found:
+            self.found[-1].buttons[values.get("value", "")] = values.get("name", "")
+
+
+class Browser:
+    """One family's browser. `address` and `html` are of the page that it shows."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.address = ""
+        self.html = ""
+
+    async def open(self, address: str) -> None:
+        """Show a page."""
+        async with self._session.get(address) as response:
+            await self._show(response)
+
+    async def press(self, button: str, wanted: Callable[[Form], bool] = lambda _: True) -> None:
+        """Submit the first wanted form that has a button of this value, and show where that leads."""
+        parser = Forms()
+        parser.feed(self.html)
+        form = next((form for form in parser.found if button in form.buttons and wanted(form)), None)
+        if form is None:
+            raise PageError(f"{self.address} has no such button: {button or 'without a value'}")
+        fields = dict(form.fields)
+        if form.buttons[button]:
+            fields[form.buttons[button]] = button
+        address = urljoin(self.address, form.action)
+        posted, asked = (fields, None) if form.method == "post" else (None, fields)
+        async with self._session.request(form.method, address, data=posted, params=asked) as response:
+            await self._show(response)
+
+    async def _show(self, response: aiohttp.ClientResponse) -> None:
+        self.address, self.html = str(response.url), await response.text()
+        if not response.ok:
+            raise PageError(f"{self.address} answered {response.status}")

@@ -1,0 +1,93 @@
+"""Who plays in the demo, what they owe, what they do, and how each of their invoices should end."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CHILDHOOD: Final = "enfance"
+CANTEEN: Final = "restauration"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A made-up family."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """What a family owes; amounts in cents."""
+
+    regie: str
+    number: str
+    family: Family
+    cents: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One family's play with one invoice.
+
+    `button` is what it presses on the gateway's page, None when it closes the window. `payment` is the state that its
+    payment ends in; the invoice ends paid if that is paid, else payable again.
+    """
+
+    invoice: Invoice
+    does: str
+    button: str | None
+    payment: str
+
+
+MARTIN: Final = Family("D-1001", "Famille Martin")
+NGUYEN: Final = Family("D-1002", "Famille Nguyen")
+DIALLO: Final = Family("D-1003", "Famille Diallo")
+ROSSI: Final = Family("D-1004", "Famille Rossi")
+FAMILIES: Final = (MARTIN, NGUYEN, DIALLO, ROSSI)
+
+PARTS: Final = (
+    Part(
+        Invoice(CHILDHOOD, "ENF-2026-0101", MARTIN, 8640, "Accueil du matin et du soir, octobre"),
+        "pays",
+        "payer",
+        "paid",
+    ),
+    Part(
+        Invoice(CHILDHOOD, "ENF-2026-0102", NGUYEN, 12350, "Crèche Les Tilleuls, octobre"),
+        "has its card refused",
+        "refuser",
+        "refused",
+    ),
+    Part(
+        Invoice(CHILDHOOD, "ENF-2026-0103", DIALLO, 4200, "Centre de loisirs, vacances d’automne"),
+        "cancels",
+        "annuler",
+        "cancelled",
+    ),
+    Part(
+        Invoice(CHILDHOOD, "ENF-2026-0104", ROSSI, 15875, "Crèche Les Tilleuls, octobre"),
+        "closes the window",
+        None,
+        "expired",
+    ),
+    Part(
+        Invoice(CANTEEN, "CAN-2026-0201", MARTIN, 6120, "Restauration scolaire, octobre"),
+        "pays through the dummy gateway",
+        "payer",
+        "paid",
+    ),
+)
+"""What the demo plays by itself."""
+
+LEFT_TO_CLICK: Final = (
+    Invoice(CHILDHOOD, "ENF-2026-0111", MARTIN, 3150, "Étude surveillée, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0112", NGUYEN, 2480, "Accueil du soir, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0113", DIALLO, 9900, "Séjour à la mer, acompte"),
+    Invoice(CANTEEN, "CAN-2026-0202", DIALLO, 5780, "Restauration scolaire, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0114", ROSSI, 3150, "Étude surveillée, octobre"),
+    Invoice(CANTEEN, "CAN-2026-0203", ROSSI, 7030, "Restauration scolaire, octobre"),
+)
+"""What is left for whoever opens the portal."""
+
+INVOICES: Final = (*(part.invoice for part in PARTS), *LEFT_TO_CLICK)

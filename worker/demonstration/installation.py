@@ -1,0 +1,258 @@
+"""A throw-away installation: Lettrage, a simulated gateway and an example portal, each in processes of its own.
+
+Nothing of the machine's own configuration is used, not even its DATABASE_URL: a demo must never play families into a
+real database.
+"""
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from worker.demonstration.families import CANTEEN, CHILDHOOD, FAMILIES
+
+HOLD_SECONDS: Final = 30
+"""Instead of 30 min, so that a person sees the end of it."""
+HOST: Final = "127.0.0.1"
+LETTRAGE_PORT: Final = 8080
+PORTAL_PORT: Final = 8081
+GATEWAY_PORT: Final = 8082
+STOP_SECONDS: Final = 25
+"""What each process may take to end: `lettrage up` drains, then stops its servers."""
+SITE_ID: Final = "12345678"
+HERE: Final = Path(__file__).resolve().parents[2]
+SHOWN_LOG_LINES: Final = 20
+_PR_SET_PDEATHSIG: Final = 1
+"""Linux, <sys/prctl.h>."""
+
+
+class DemoError(Exception):
+    """Something that the demo needs did not start, or died; the message says what to look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where everything answers, without a final slash."""
+
+    lettrage: str
+    portal: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One of the demo's processes, and where its output goes."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def complaint(self) -> str | None:
+        """Why it is not running any more, with the end of its log; None while it runs."""
+        code = self.popen.poll()
+        if code is None:
+            return None
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+        return "\n  ".join([f"{self.name} has ended with code {code}. Its last words:", *lines])
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and end its whole group if it does not."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        try:
+            self.popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+            self.popen.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """What runs, where, and the token to talk to it."""
+
+    addresses: Addresses
+    token: str
+    processes: Sequence[Process]
+
+    def check(self) -> None:
+        """Raise DemoError if any of it has died."""
+        for process in self.processes:
+            complaint = process.complaint()
+            if complaint:
+                raise DemoError(complaint)
+
+
+@contextmanager
+def installed() -> Iterator[Installation]:
+    """Start everything in a temporary folder; stop everything and remove the folder, whatever happens."""
+    if not (HERE / "examples" / "portal").is_dir():
+        raise DemoError(f"{HERE} has no examples/: run the demo from a copy of the source, with `make demo`")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
+        addresses = _free_addresses()
+        token, key = secrets.token_urlsafe(24), secrets.token_hex(16)
+        _write_configurations(folder, addresses, token, key)
+        processes = []
+        for name, argv, environ in _programs(folder, addresses, key):
+            process = _started(name, argv, environ, folder)
+            stack.callback(process.stop)
+            processes.append(process)
+        yield Installation(addresses=addresses, token=token, processes=processes)
+
+
+def _free_addresses() -> Addresses:
+    ports = [_free_port(wanted) for wanted in (LETTRAGE_PORT, PORTAL_PORT, GATEWAY_PORT)]
+    lettrage, portal, gateway = (f"http://{HOST}:{port}" for port in ports)
+    return Addresses(lettrage=lettrage, portal=portal, gateway=gateway)
+
+
+def _free_port(wanted: int) -> int:
+    """The usual port if it is free, else any that is."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise DemoError(f"no free port on {HOST}")
+
+
+def _programs(folder: Path, addresses: Addresses, key: str) -> list[tuple[str, list[str], dict[str, str]]]:
+    """Name, command and environment of each process, in the order of their start."""
+    lettrage = {
+        "LETTRAGE_CONFIG": str(folder / "lettrage.toml"),
+        "LETTRAGE_STATE_DIR": str(folder / "state"),
+        "HOST": HOST,
+        "PORT": addresses.lettrage.rpartition(":")[2],
+        "DEMO_GATEWAY_KEY": key,
+    }
+    example = [sys.executable, "-m"]
+    return [
+        ("lettrage up", [str(Path(sys.executable).with_name("lettrage")), "up"], lettrage),
+        ("the simulated gateway", [*example, "examples.gateway", str(folder / "gateway.toml")], {}),
+        ("the example portal", [*example, "examples.portal", str(folder / "portal.toml")], {}),
+    ]
+
+
+def _started(name: str, argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Process:
+    log = folder / f"{name.replace(' ', '-')}.log"
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            argv,
+            cwd=HERE,
+            env={**_bare_environment(), **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to pass on, once
+            preexec_fn=_end_with(os.getpid()),  # noqa: PLW1509 (no other thread runs here)
+        )
+    return Process(name, popen, log)
+
+
+def _bare_environment() -> dict[str, str]:
+    """This environment without anybody's installation."""
+    ours = ("DATABASE_URL", "REDIS_URL", "HOST", "PORT", "METRICS_PORT", "METRICS_HOST")
+    return {name: value for name, value in os.environ.items() if name not in ours and "LETTRAGE" not in name}
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """In a child on Linux: end when the demo ends, even by kill -9."""
+
+    def ask_for_a_signal() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return ask_for_a_signal
+
+
+def _write_configurations(folder: Path, addresses: Addresses, token: str, key: str) -> None:
+    configurations = {
+        "lettrage.toml": _lettrage_toml(token),
+        "gateway.toml": _gateway_toml(addresses, key),
+        "portal.toml": _portal_toml(addresses, token, key),
+    }
+    for name, text in configurations.items():
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+
+
+def _lettrage_toml(token: str) -> str:
+    """Two régies: one with a signed gateway in production, one with the dummy in test."""
+    return f"""
+[[client]]
+name = "portail"
+token_sha256 = "{sha256(token.encode()).hexdigest()}"
+scopes = ["events", "read"]
+regies = ["*"]
+
+[[regie]]
+code = "{CHILDHOOD}"
+label = "Régie Enfance"
+gateway = "systempayv2"
+mode = "production"
+hold = "{HOLD_SECONDS}s"
+[regie.options]
+vads_site_id = "{SITE_ID}"
+signature_algo = "hmac_sha256"
+secret_production = "env:DEMO_GATEWAY_KEY"
+
+[[regie]]
+code = "{CANTEEN}"
+label = "Régie Restauration scolaire"
+gateway = "dummy"
+mode = "test"
+hold = "{HOLD_SECONDS}s"
+"""
+
+
+def _gateway_toml(addresses: Addresses, key: str) -> str:
+    return f"""
+port = {addresses.gateway.rpartition(":")[2]}
+
+[[shop]]
+site_id = "{SITE_ID}"
+label = "Régie Enfance"
+key = "{key}"
+notify_url = "{addresses.lettrage}/v1/callbacks/{CHILDHOOD}"
+"""
+
+
+def _portal_toml(addresses: Addresses, token: str, key: str) -> str:
+    families = "".join(f'[[family]]\naccount = "{family.account}"\nname = "{family.name}"\n' for family in FAMILIES)
+    return f"""
+port = {addresses.portal.rpartition(":")[2]}
+lettrage_url = "{addresses.lettrage}"
+token = "{token}"
+
+{families}
+[[gateway]]
+regie = "{CHILDHOOD}"
+kind = "systempayv2"
+url = "{addresses.gateway}/vads-payment/"
+site_id = "{SITE_ID}"
+key = "{key}"
+mode = "PRODUCTION"
+
+[[gateway]]
+regie = "{CANTEEN}"
+kind = "dummy"
+url = "{addresses.gateway}/dummy/"
+notify_url = "{addresses.lettrage}/v1/callbacks/{CANTEEN}"
+"""

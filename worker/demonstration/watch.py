@@ -1,0 +1,51 @@
+"""Who watches: reads every invoice over and over, and tells each change once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from worker.demonstration.families import Invoice
+from worker.demonstration.lettrage import Lettrage
+
+POLL_SECONDS: Final = 0.5
+"""A person sees no delay, and a dozen invoices cost nothing."""
+
+Change = dict[str, Any]
+
+
+class Watch:
+    """What is known of each invoice, by number. `seen_payable_at`: first read payable after being in payment."""
+
+    def __init__(
+        self, lettrage: Lettrage, invoices: Sequence[Invoice], tell: Callable[[Invoice, Change], Awaitable[None]]
+    ) -> None:
+        self._lettrage = lettrage
+        self._invoices = invoices
+        self._tell = tell
+        self._told: dict[str, int] = {}
+        self.read: dict[str, dict[str, Any]] = {}
+        self.seen_payable_at: dict[str, datetime] = {}
+
+    async def for_ever(self) -> NoReturn:
+        """Look, again and again, until cancelled."""
+        while True:
+            await asyncio.gather(*(self._look(invoice) for invoice in self._invoices))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _look(self, invoice: Invoice) -> None:
+        found = await self._lettrage.invoice(invoice)
+        if found is None:
+            return
+        before = self.read.get(invoice.number)
+        if before and (before["state"], found["state"]) == ("in_payment", "payable"):
+            self.seen_payable_at.setdefault(invoice.number, datetime.now(UTC))
+        self.read[invoice.number] = found
+        if before is None or before["version"] != found["version"]:
+            await self._tell_changes(invoice)
+
+    async def _tell_changes(self, invoice: Invoice) -> None:
+        changes = await self._lettrage.history(invoice)
+        for change in changes[self._told.get(invoice.number, 0) :]:
+            await self._tell(invoice, change)
+        self._told[invoice.number] = len(changes)
