@@ -18,6 +18,6 @@ def demo(*, once: bool) -> None:
     holds its invoices for 30 seconds instead of 30 minutes. Stays up until Ctrl-C, so that you can
     click through a payment yourself.
     """
-    from worker.demo import main  # noqa: PLC0415
+    from worker.demo import play_once, play_until_interrupted  # noqa: PLC0415
 
-    sys.exit(main(["--once"] if once else []))
+    sys.exit(play_once() if once else play_until_interrupted())
