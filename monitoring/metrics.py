@@ -9,7 +9,6 @@ import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Final, NamedTuple
@@ -20,8 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from schemas.decisions import Applied, Outcome
-from schemas.events import Event, EventType, Queue
+from schemas.decisions import Done, Outcome
+from schemas.events import EventType, Queue
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """The text format that every Prometheus reads."""
@@ -64,6 +63,12 @@ GATEWAY_REQUEST_SECONDS: Final = Histogram(
     "How long interpreting or asking took.",
     ["gateway"],
     buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+CLIENT_CLOCK_SKEW_SECONDS: Final = Gauge(
+    "lettrage_client_clock_skew_seconds",
+    "From the time that a client gave its latest payment-started to its receipt; negative: its clock is ahead.",
+    ["client"],
+    multiprocess_mode="mostrecent",
 )
 BELLS: Final = Counter(
     "lettrage_bells", "Bells: rung, coalesced into one that rings already, or missed.", ["queue", "outcome"]
@@ -115,14 +120,16 @@ def exposition(state: Iterable[Sample] = ()) -> bytes:
     return generate_latest(_processes()) + generate_latest(_states(state))
 
 
-def events_reconciled(events: Iterable[Event], applied: Iterable[Applied], now: datetime | None = None) -> None:
-    """Count what became of a batch, and how long each event took from receipt until `now` (UTC)."""
-    by_place = {event.place: event for event in events}
-    done = [(by_place[each.place], each.outcome) for each in applied if each.place in by_place]
-    for (kind, outcome), count in Tally((event.type, outcome) for event, outcome in done).items():
+def reconciled(done: Done) -> None:
+    """Count what one transaction did: outcomes, how long each event took from receipt, holds ended and how late."""
+    if done.decided_at is None:
+        return
+    for (kind, outcome), count in Tally((event.type, applied.outcome) for event, applied in done.applied).items():
         EVENTS.labels(kind, outcome).inc(count)
-    instant = now or datetime.now(UTC)
-    EVENT_SECONDS.observe_all([max(0.0, (instant - event.received_at).total_seconds()) for event, _ in done])
+    EVENT_SECONDS.observe_all([(done.decided_at - event.received_at).total_seconds() for event, _ in done.applied])
+    for regie, count in Tally(regie for regie, _ in done.lateness).items():
+        REACTIVATIONS.labels(regie).inc(count)
+    REACTIVATION_LATENESS.observe_all([seconds for _, seconds in done.lateness])
 
 
 def forget_process(pid: int) -> None:

@@ -1,0 +1,1 @@
+"""The web process: facts in, after COMMIT; states out, by the database's clock."""

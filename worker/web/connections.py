@@ -1,0 +1,126 @@
+"""aiohttp's connections, quieter and less patient: problems instead of its own pages, and a deadline for headers.
+
+Bodies have theirs in `bodies.py`. aiohttp (3.14) closes a connection that stays idle, but not one that drips a header.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from worker.web.problems import answer, kind_of_status
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
+
+IDLE_SECONDS: Final = 75.0
+"""Longer than a reverse proxy keeps its connections (60 s): it must never send into one that we are closing."""
+HEADER_SECONDS: Final = 10.0
+"""From a request's first byte to the end of its headers."""
+REQUEST_SECONDS: Final = 60.0
+"""From its headers to the end of its answer: body, commit, wait, and a reader who takes his time."""
+LINGER_SECONDS: Final = 5.0
+"""How long the rest of a refused body is read, so that the refusal is read too."""
+SWEEP_SECONDS: Final = 1.0
+"""Between two looks at who is too slow."""
+MAX_HEADER_BYTES: Final = 8190
+"""One header, or the request line."""
+MAX_HEADERS: Final = 100
+"""Headers of a request."""
+
+
+class Connection(RequestHandler):
+    """One connection, with the deadlines that a sweep enforces."""
+
+    __slots__ = ("awaited_since", "header_since", "seen")
+
+    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(manager, loop=loop, **settings)
+        self.header_since: float | None = None
+        self.seen = 0
+        self.awaited_since = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; while it is less than a request's headers, their deadline runs."""
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self.header_since = None
+        elif self.header_since is None:
+            self.header_since = self._loop.time()
+
+    def hang_up_if_slow(self, now: float) -> None:
+        """Close when headers or a whole request take too long; looked at once a sweep, which costs requests nothing."""
+        if self.header_since is not None and now - self.header_since > HEADER_SECONDS:
+            self.force_close()
+        elif not self._request_in_progress or self.seen != self._request_count:
+            self.seen, self.awaited_since = self._request_count, now
+        elif now - self.awaited_since > REQUEST_SECONDS:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP with a problem; what is our own fault is logged."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request_failed", exc_info=exc)
+        response = answer(kind_of_status(status).problem(str(message or "")[:200].strip()))
+        response.force_close()
+        return response
+
+
+class Connections(web.Server):
+    """The server that makes them."""
+
+    def __call__(self) -> RequestHandler:
+        """Make the next one."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def sweep(self) -> None:
+        """Hang up on who is too slow, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._loop.time()
+            for connection in self.connections:
+                if isinstance(connection, Connection):
+                    connection.hang_up_if_slow(now)
+
+
+class Runner(web.AppRunner):
+    """An application on these connections."""
+
+    __slots__ = ("_sweeper",)
+
+    def __init__(self, app: web.Application, *, shutdown_seconds: float) -> None:
+        super().__init__(
+            app,
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            auto_decompress=False,
+            shutdown_timeout=shutdown_seconds,
+        )
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        server = Connections(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001
+        self._sweeper = asyncio.create_task(server.sweep())
+        return server
+
+    async def _cleanup_server(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await super()._cleanup_server()

@@ -1,0 +1,161 @@
+"""`POST /v1/events`: facts in, answered after the commit. Source: the contract's section of that name."""
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from schemas.events import EventType, NewEvent, Receipt
+from schemas.views import OutcomeView
+from worker.gateways.interpret import peek
+from worker.settings import Client
+from worker.store.outcomes import Outcomes
+from worker.web.access import caller
+from worker.web.answers import json_answer
+from worker.web.bodies import body_of, refuse_encoded
+from worker.web.cloudevents import id_of, is_trace, judge, read
+from worker.web.ingest import Ingest
+from worker.web.preferences import wait_seconds
+from worker.web.problems import EVENT_CONFLICT, INVALID_EVENT, Fault, Problem, answer
+from worker.web.regies import Regies
+
+MAX_BODY_BYTES: Final = 1_048_576
+"""The contract's 1 MiB."""
+
+
+class Accepted(Struct, kw_only=True):
+    """The answer to a single event."""
+
+    id: str
+    status: str
+
+
+class Reconciled(Struct, kw_only=True):
+    """The answer to a single event whose sender waited for its outcome, and got it."""
+
+    id: str
+    status: str
+    outcome: str
+    reason: str
+
+
+class ReconciledPayment(Reconciled, kw_only=True):
+    """The same, for an event about a payment: the payment as read."""
+
+    payment: Any
+
+
+class Result(Struct, kw_only=True, omit_defaults=True):
+    """The answer to one event of a batch."""
+
+    id: str | None
+    status: str
+    problem: Problem | None = None
+
+
+class EventsIn:
+    """Takes events from clients."""
+
+    def __init__(
+        self,
+        clients: Mapping[str, Client],
+        regies: Regies,
+        ingest: Ingest,
+        outcomes: Outcomes,
+        skew: Callable[[str, datetime, datetime], object],
+    ) -> None:
+        self._clients = clients
+        self._regies = regies
+        self._ingest = ingest
+        self._outcomes = outcomes
+        self._skew = skew
+
+    async def post(self, request: web.Request) -> web.Response:
+        """One event, or a batch of them."""
+        client = caller(request, self._clients, "events")
+        refuse_encoded(request)
+        headers = request.headers
+        body = await body_of(request, MAX_BODY_BYTES)
+        sent = read(headers.get("Content-Type", ""), headers.items(), body)
+        if isinstance(sent, Problem):
+            return answer(sent)
+        if isinstance(sent, list):
+            return await self._batch(client, sent)
+        event = await self._checked(client, sent)
+        if isinstance(event, Problem):
+            return answer(event)
+        if event.trace is None and is_trace(trace := headers.get("traceparent")):
+            event.trace = trace
+        return await self._single(event, wait_seconds(headers.getall("Prefer", ())))
+
+    async def _single(self, event: NewEvent, wait: int | None) -> web.Response:
+        event.waited = wait is not None
+        (receipt,) = await self._ingest.record([event])
+        if wait is None or receipt is None or receipt.status == "conflict":
+            refused = _refusal(receipt)
+            return answer(refused) if refused else json_answer(_accepted(event, receipt), 202)
+        found = await self._outcomes.outcome(receipt.place, wait)
+        applied = {"Preference-Applied": f"wait={wait}"}
+        if found is None:
+            return json_answer(_accepted(event, receipt), 202, applied)
+        return json_answer(_reconciled(event, receipt, found), 200, applied)
+
+    async def _batch(self, client: Client, sent: list[Any]) -> web.Response:
+        judged = [await self._checked(client, each) for each in sent]
+        receipts = iter(await self._ingest.record([each for each in judged if isinstance(each, NewEvent)]))
+        results = [
+            _result(id_of(each), verdict if isinstance(verdict, Problem) else next(receipts))
+            for each, verdict in zip(sent, judged, strict=True)
+        ]
+        return json_answer({"results": results}, 202)
+
+    async def _checked(self, client: Client, sent: object) -> NewEvent | Problem:
+        now = self._regies.now()
+        event = judge(sent, client, now)
+        if isinstance(event, Problem):
+            return event
+        gateway = await self._regies.gateway(event.regie)
+        if gateway is None:
+            unknown = Fault(pointer="/data/regie", code="unknown_regie", detail="is no régie of this installation")
+            return INVALID_EVENT.problem(errors=[unknown])
+        event.subject = _subject(event, gateway)
+        if event.time is not None and event.type is EventType.PAYMENT_STARTED:
+            self._skew(client.name, event.time, now)
+        return event
+
+
+def _subject(event: NewEvent, gateway: str) -> str | None:
+    """What others must wait for: the number of an invoice's fact, the reference that a callback claims."""
+    if event.type is EventType.GATEWAY_CALLBACK:
+        return peek(gateway, event.data.query, base64.b64decode(event.data.body))
+    return getattr(event.data, "number", None)
+
+
+def _refusal(receipt: Receipt | None) -> Problem | None:
+    if receipt is None:
+        return INVALID_EVENT.problem("The database refuses this event; the log of the server says why")
+    if receipt.status == "conflict":
+        return EVENT_CONFLICT.problem("Another type or data was stored under this source and id; nothing changed")
+    return None
+
+
+def _accepted(event: NewEvent, receipt: Receipt | None) -> Accepted:
+    assert receipt is not None
+    return Accepted(id=event.id, status=receipt.status)
+
+
+def _reconciled(event: NewEvent, receipt: Receipt, found: OutcomeView) -> Reconciled:
+    said = {"id": event.id, "status": receipt.status, "outcome": str(found.outcome), "reason": found.reason}
+    return Reconciled(**said) if found.payment is None else ReconciledPayment(**said, payment=found.payment)
+
+
+def _result(event_id: str | None, verdict: Problem | Receipt | None) -> Result:
+    if isinstance(verdict, Problem):
+        return Result(id=event_id, status="rejected", problem=verdict)
+    refused = _refusal(verdict)
+    if verdict is None or refused is not None:
+        return Result(id=event_id, status="rejected" if verdict is None else verdict.status, problem=refused)
+    return Result(id=event_id, status=verdict.status)

@@ -1,0 +1,20 @@
+"""`Prefer: wait=N` (RFC 7240): how long a caller is willing to wait for an event's outcome."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MAX_WAIT_SECONDS: Final = 10
+"""A family waits in front of a page; a request held open longer is one that nobody reads."""
+
+_WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"(\d{1,4})"|(\d{1,4}))\s*(?:;.*)?', re.IGNORECASE)
+
+
+def wait_seconds(headers: Iterable[str]) -> int | None:
+    """The first `wait` of the Prefer headers, if it is 1 to 10 s; a preference that cannot be met is ignored."""
+    for preference in ",".join(headers).split(","):
+        match = _WAIT.fullmatch(preference)
+        if match is not None:
+            seconds = int(match[1] or match[2])
+            return seconds if 1 <= seconds <= MAX_WAIT_SECONDS else None
+    return None

@@ -1,0 +1,142 @@
+"""The web process: routes, what every request has in common, and how it starts and stops."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import structlog
+from aiohttp import hdrs, web
+
+from monitoring.metrics import CLIENT_CLOCK_SKEW_SECONDS
+from worker.settings import Settings
+from worker.store.port import StoreUnavailableError
+from worker.web.callbacks import CallbacksIn
+from worker.web.connections import Runner
+from worker.web.events import EventsIn
+from worker.web.ingest import Ingest, Overloaded
+from worker.web.operations import Operations
+from worker.web.ports import App
+from worker.web.problems import EXPECTATION_FAILED, INTERNAL, UNAVAILABLE, Refused, answer, kind_of_status
+from worker.web.quotas import CallbackQuotas
+from worker.web.reading import Reading
+from worker.web.regies import Regies
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
+
+SHUTDOWN_SECONDS: Final = 11.0
+"""The longest wait that a caller may ask for, and a moment; aiohttp may spend it twice, which is below 25 s."""
+BACKLOG: Final = 1024
+"""Connections that the kernel holds while the loop is busy."""
+
+DATABASE_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    StoreUnavailableError,
+)
+"""Whatever the driver raises: asking again later may help."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(app: App) -> web.Application:
+    """Every route on `app`'s parts, which stay open as long as it serves."""
+    settings = app.settings
+    configured = {code: regie.policy.gateway for code, regie in settings.regies.items()}
+    regies = Regies(app.views, configured)
+    ingest = Ingest(app.store, app.bell.ring)
+    events = EventsIn(settings.clients, regies, ingest, app.outcomes, _note_skew)
+    callbacks = CallbacksIn(settings.regies, regies, ingest, CallbackQuotas())
+    reading = Reading(settings.clients, regies, app.views)
+    application = web.Application(middlewares=[_problems])
+    routes = [
+        web.post("/v1/events", events.post),
+        web.get("/v1/callbacks/{regie}", callbacks.take, allow_head=False),
+        web.post("/v1/callbacks/{regie}", callbacks.take),
+        *reading.routes(),
+        *Operations(app).routes(),
+    ]
+    for route in routes:
+        route.kwargs["expect_handler"] = _expected
+    application.add_routes(routes)
+    application.cleanup_ctx.append(_background(app, regies, ingest))
+    return application
+
+
+@asynccontextmanager
+async def serving(app: App, host: str, port: int) -> AsyncIterator[int]:
+    """Serve while inside; yields the port, a free one when 0 was asked for. Leaving drains."""
+    runner = Runner(create_app(app), shutdown_seconds=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def serve(settings: Settings) -> None:
+    """The web process, until SIGTERM or SIGINT."""
+    from worker.app import App as Composed
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with Composed(settings) as app, serving(app, settings.host, settings.port) as port:
+        log.info("web_serving", host=settings.host, port=port)
+        await stopping.wait()
+        log.info("web_stopping")
+
+
+def _background(app: App, regies: Regies, ingest: Ingest) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(_application: web.Application) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(app.outcomes.listen()), asyncio.create_task(regies.keep_fresh())]
+        yield
+        await ingest.drain()
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    return run
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong, the answer is a problem."""
+    try:
+        return await handler(request)
+    except Refused as refused:
+        return answer(refused.problem)
+    except web.HTTPException as refused:
+        allowed = {"Allow": refused.headers[hdrs.ALLOW]} if hdrs.ALLOW in refused.headers else None
+        return answer(kind_of_status(refused.status).problem(), allowed)
+    except Overloaded:
+        return answer(UNAVAILABLE.problem("Nothing is known to be stored; send the same again"))
+    except DATABASE_ERRORS as error:
+        log.warning("request_without_database", error=type(error).__name__)
+        return answer(UNAVAILABLE.problem("The database does not answer"))
+    except Exception:
+        log.exception("request_failed")
+        return answer(INTERNAL.problem("It is in the log of the server"))
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """Let a client that asks first send its body; the handler refuses what it does not want by its length."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        return answer(EXPECTATION_FAILED.problem())
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # nothing of the answer itself was sent
+    return None
+
+
+def _note_skew(client: str, said: datetime, now: datetime) -> None:
+    """Show how far a client's clock is behind the database's (negative: ahead), by its latest payment-started."""
+    CLIENT_CLOCK_SKEW_SECONDS.labels(client).set((now - said).total_seconds())
