@@ -5,6 +5,7 @@ import sys
 import click
 
 from worker.commands.help import Command
+from worker.demo import play_once, play_until_interrupted
 
 
 @click.command(cls=Command, examples=("lettrage demo", "lettrage demo --once"))
@@ -18,6 +19,4 @@ def demo(*, once: bool) -> None:
     holds its invoices for 30 seconds instead of 30 minutes. Stays up until Ctrl-C, so that you can
     click through a payment yourself.
     """
-    from worker.demo import play_once, play_until_interrupted  # noqa: PLC0415
-
     sys.exit(play_once() if once else play_until_interrupted())

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -51,31 +50,20 @@ def own_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def with_database(settings: Settings, process: str) -> Settings:
-    """The settings with the database's address: the configured one, or that of the servers that run here.
-
-    `process` is how it is called in `pg_stat_activity`, so that `lettrage doctor` finds it.
+def with_database(settings: Settings) -> Settings:
+    """The settings with the database's address: the configured one, or that of the server that runs here.
 
     Raises:
         TryLater: neither is there.
     """
     url = settings.database_url or _embedded_url(settings.state_dir, "postgres", "DATABASE_URL")
-    return replace(settings, database_url=named(url, f"lettrage {process}"))
+    return replace(settings, database_url=url)
 
 
-def with_servers(settings: Settings, process: str) -> Settings:
+def with_servers(settings: Settings) -> Settings:
     """The settings with the addresses of database and Redis; see `with_database`."""
     url = settings.redis_url or _embedded_url(settings.state_dir, "valkey", "REDIS_URL")
-    return with_database(replace(settings, redis_url=url), process)
-
-
-def named(database_url: str, application: str) -> str:
-    """The address with an application name, unless it has one."""
-    parts = urlsplit(database_url)
-    if "application_name" in dict(parse_qsl(parts.query)):
-        return database_url
-    query = f"{parts.query}&" if parts.query else ""
-    return urlunsplit(parts._replace(query=f"{query}application_name={quote(application)}"))
+    return with_database(replace(settings, redis_url=url))
 
 
 def _embedded_url(state_dir: Path, server: str, variable: str) -> str:
@@ -107,7 +95,7 @@ def reading(ask: Callable[[Views], Awaitable[Answer]]) -> Answer:
     Raises:
         TryLater: the database cannot be reached, or has no schema yet.
     """
-    settings = with_database(settings_or_fail(), "cli")
+    settings = with_database(settings_or_fail())
     return asyncio.run(_asked(settings.database_url or "", ask))
 
 

@@ -31,7 +31,7 @@ def migrate(*, as_json: bool) -> None:
     others run. Waits up to a minute for a database that does not answer yet (then exit code 75).
     `lettrage up` does it by itself.
     """
-    settings = with_database(settings_or_fail(), "migrate")
+    settings = with_database(settings_or_fail())
     applied = migrated(settings.database_url or "")
     if as_json:
         print_json({"applied": applied})
