@@ -286,9 +286,8 @@ class Postgres:
             "max_wal_size": "2GB",  # fewer checkpoints under load; recovery stays under a minute
             "max_parallel_workers_per_gather": "0",  # needs more of /dev/shm than containers have
             "jit": "off",  # compiling costs more than our short statements
-            "log_min_messages": "warning",
-            "log_min_error_statement": "panic",  # statements and values are families' data: never logged
-            "log_error_verbosity": "terse",
+            "log_min_messages": "log",  # not errors: their texts and statements quote values, families' data
+            "log_min_error_statement": "panic",
             "log_checkpoints": "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
