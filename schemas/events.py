@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from schemas.reports import Report
+
 MAX_CENTS = 99_999_999_999
 """Just under a billion euros: far above any invoice, far below what overflows BIGINT when summed."""
 MAX_LINES = 100
@@ -176,6 +178,22 @@ class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True, omit
     comment: Text
 
 
+DATA: dict[EventType, type[Struct]] = {
+    EventType.INVOICE_ISSUED: InvoiceIssued,
+    EventType.INVOICE_WITHDRAWN: InvoiceWithdrawn,
+    EventType.INVOICE_SETTLED: InvoiceSettled,
+    EventType.INVOICE_UNSETTLED: InvoiceUnsettled,
+    EventType.PAYMENT_STARTED: PaymentStarted,
+    EventType.GATEWAY_CALLBACK: GatewayCallback,
+    EventType.PAYMENT_REFUNDED: PaymentRefunded,
+    EventType.PAYMENT_REVERSED: PaymentReversed,
+    EventType.GATEWAY_REPORT: Report,
+    EventType.PAYMENT_TIMED_OUT: PaymentTimedOut,
+    EventType.DISCREPANCY_RESOLVED: DiscrepancyResolved,
+}
+"""The shape of each type's data, in memory and as JSON."""
+
+
 class Event(Struct, kw_only=True):
     """A stored fact. `place` is its position in the inbox; `data` one of the structs above (or a Report)."""
 
@@ -205,6 +223,8 @@ class NewEvent(Struct, kw_only=True):
     data: Any
     digest: bytes
     time: datetime | None = None
+    received_at: datetime | None = None
+    """None: now, by the database's clock. A report was received when its callback was."""
     raw: bytes | None = None
     subject: str | None = None
     """What others must wait for: the gateway reference of a callback or report, the number of an invoice's fact."""

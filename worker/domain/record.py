@@ -203,7 +203,7 @@ def _open_payment(case: Case, event: Event, payment: Payment) -> None:
         invoice = case.invoices[line.number]
         if invoice.account is None and line.account is not None:
             invoice.account = line.account
-        case.touch_invoice(invoice)
+            case.touch_invoice(invoice)
 
 
 def _take_hold(case: Case, payment: Payment) -> Named:

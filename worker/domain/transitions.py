@@ -13,16 +13,19 @@ INVOICE: dict[I | None, frozenset[I]] = {
 """A withdrawn invoice that is issued again is payable, or paid if its money is still there."""
 
 _MONEY = frozenset({P.PAID, P.REVERSED, P.REFUNDED})
+_ENDED = frozenset({P.REFUSED, P.CANCELLED, P.EXPIRED, P.REJECTED})
 
 PAYMENT: dict[P | None, frozenset[P]] = {
-    None: _MONEY | {P.STARTED, P.REFUSED, P.CANCELLED, P.EXPIRED, P.REJECTED},
+    None: _MONEY | _ENDED | {P.STARTED},
     P.STARTED: _MONEY | {P.REFUSED, P.CANCELLED, P.EXPIRED},
-    P.REFUSED: _MONEY,
-    P.CANCELLED: _MONEY | {P.REFUSED},
+    P.REFUSED: _MONEY | {P.STARTED, P.CANCELLED, P.EXPIRED},
+    P.CANCELLED: _MONEY | {P.STARTED, P.REFUSED, P.EXPIRED},
     P.EXPIRED: _MONEY | {P.REFUSED, P.CANCELLED},
     P.REJECTED: _MONEY,
-    P.PAID: frozenset({P.REVERSED, P.REFUNDED}),
-    P.REVERSED: frozenset({P.PAID, P.REFUNDED}),
-    P.REFUNDED: frozenset({P.PAID, P.REVERSED, P.REFUSED, P.CANCELLED, P.EXPIRED, P.REJECTED}),
+    P.PAID: _ENDED | {P.REVERSED, P.REFUNDED},
+    P.REVERSED: _ENDED | {P.PAID, P.REFUNDED},
+    P.REFUNDED: _ENDED | {P.PAID, P.REVERSED},
 }
-"""A refund told before its money ends as the money says; nothing ever goes back to `started`."""
+"""A better result of one charge may bring less than the one before it, or less than the amount where that was a refusal:
+then a payment is what it would have been had only the better one come. Nobody is `started` again whose hold is over.
+"""

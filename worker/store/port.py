@@ -12,6 +12,10 @@ Decide = Callable[[Dossier, Sequence[Event], Policy, datetime], Decision]
 """`worker.domain.decide`: pure, so that a transaction may run it between its reads and its writes."""
 
 
+class StoreUnavailableError(Exception):
+    """The store can't be reached, or can't say what became of a transaction: the same work is safe to repeat."""
+
+
 class Store(Protocol):
     """Facts in, states out; every method is one short transaction, safe to repeat when its outcome is unknown."""
 
@@ -34,7 +38,7 @@ class Store(Protocol):
     async def apply(
         self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
     ) -> Done:
-        """Lock, read, decide, save and mark done, in ONE transaction. Events already done are left out of the answer.
+        """Lock, read, decide, save and mark done, in ONE transaction; events already done are not in the answer.
 
         `reports`: what each callback among `events` was found to say, by its place; kept as events of their own, applied
         at once, and giving the callback its outcome.

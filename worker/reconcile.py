@@ -1,0 +1,148 @@
+"""Reconciling: claim what is pending, read what gateways said, decide and write, put off what fails.
+
+Nothing here waits for Redis, and no gateway is asked inside a transaction.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from schemas.decisions import Done
+from schemas.events import Event, EventType, NewEvent, Queue
+from schemas.reports import Report
+from worker.domain.decide import decide
+from worker.store.port import Store, StoreUnavailableError
+
+Interpret = Callable[[Event], Awaitable[Report]]
+"""Reads a callback, asking its gateway where only that is proof. Raises when it can't be read for now."""
+
+Observe = Callable[[Done], None]
+"""Is told what each transaction did, after its commit."""
+
+BATCH = 1000
+"""Events decided in one transaction: past a few hundred, more gain little and are lost together."""
+
+PATIENCE_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses while the store can't be reached; then the events' lease ends and whoever comes next takes them."""
+
+log = structlog.get_logger()
+
+
+class _Read(NamedTuple):
+    """Callbacks with the reports that speak for them, by place, and facts that need none."""
+
+    events: list[Event]
+    reports: Mapping[int, NewEvent]
+
+
+class Reconciler:
+    """Does the work of a bell: any number of them may run at once, anywhere."""
+
+    def __init__(self, store: Store, interpret: Interpret, observe: Observe) -> None:
+        self._store = store
+        self._interpret = interpret
+        self._observe = observe
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Claim nothing more: what is under way ends after its batch."""
+        self._stopped = True
+
+    async def drain(self, queue: Queue) -> int:
+        """Apply everything claimable of `queue`'s kind; answers how many events got their outcome.
+
+        Raises StoreUnavailableError when the store stays out of reach: nothing is lost, the lease ends.
+        """
+        total = 0
+        while not self._stopped and (events := await self._store.claim(queue, BATCH)):
+            total += await self._handle(events)
+        return total
+
+    async def end_due_holds(self) -> int:
+        """Write the end of every hold that is over, its evidence first; answers how many holds."""
+        total = 0
+        while True:
+            while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
+                await self._handle(evidence)
+            done = await self._store.end_due_holds(decide, BATCH)
+            self._observe(done)
+            total += len(done.applied)
+            if self._stopped or len(done.applied) < BATCH:
+                return total
+
+    async def _handle(self, events: Sequence[Event]) -> int:
+        read = await self._read(events)
+        return await self._apply(read) if read.events else 0
+
+    async def _read(self, events: Sequence[Event]) -> _Read:
+        """Turn callbacks into reports; one that can't be read now is put off, the others go on."""
+        callbacks = [event for event in events if event.type is EventType.GATEWAY_CALLBACK]
+        if not callbacks:
+            return _Read(list(events), {})
+        answers = await asyncio.gather(*map(self._interpret, callbacks), return_exceptions=True)
+        reports: dict[int, NewEvent] = {}
+        for callback, answer in zip(callbacks, answers, strict=True):
+            if isinstance(answer, Report):
+                reports[callback.place] = _report(callback, answer)
+            elif isinstance(answer, Exception):
+                await self._put_off(callback, answer)
+            else:
+                raise answer
+        kept = [e for e in events if e.type is not EventType.GATEWAY_CALLBACK or e.place in reports]
+        return _Read(kept, reports)
+
+    async def _apply(self, read: _Read) -> int:
+        """Apply a batch; one that fails is cut in two, until the event that fails stands alone and is put off."""
+        try:
+            done = await self._patiently(read)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an event provokes must not block the others
+            if len(read.events) == 1:
+                await self._put_off(read.events[0], error)
+                return 0
+            middle = len(read.events) // 2
+            first = await self._apply(_Read(read.events[:middle], read.reports))
+            return first + await self._apply(_Read(read.events[middle:], read.reports))
+        self._observe(done)
+        return len(done.applied)
+
+    async def _patiently(self, read: _Read) -> Done:
+        """Repeat the same work while the store can't say what became of it: what was done is not done again."""
+        for pause in PATIENCE_SECONDS:
+            try:
+                return await self._store.apply(read.events, decide, read.reports)
+            except StoreUnavailableError:
+                await asyncio.sleep(pause)
+        return await self._store.apply(read.events, decide, read.reports)
+
+    async def _put_off(self, event: Event, error: Exception) -> None:
+        parked = await self._store.put_off(event, f"{type(error).__name__}: {error}")
+        log.error(
+            "event_parked" if parked else "event_put_off",
+            event_id=event.id,
+            event_type=event.type.value,
+            place=event.place,
+            regie=event.regie,
+            attempts=event.attempts,
+            trace=event.trace,
+            error=type(error).__name__,
+        )
+
+
+def _report(callback: Event, report: Report) -> NewEvent:
+    return NewEvent(
+        client="lettrage",
+        source=f"/callbacks/{callback.regie}",
+        id=str(callback.place),
+        type=EventType.GATEWAY_REPORT,
+        regie=callback.regie,
+        data=report,
+        digest=sha256(msgspec.json.encode(report, order="deterministic")).digest(),
+        received_at=callback.received_at,
+        trace=callback.trace,
+    )

@@ -1,0 +1,522 @@
+"""The store on PostgreSQL: the only truth. Every method is one short transaction; `apply` is the heart.
+
+Whatever a driver's exception says, the outcome of a transaction is unknown then: the connection is dropped and the same
+work is done again, which is safe because what was done is no longer pending.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import asyncpg
+import msgspec
+
+from schemas.decisions import Applied, Decision, Done
+from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt
+from schemas.records import GatewayReference, Invoice, Payment, Policy
+from worker.domain.keys import keys_of
+from worker.store import rows
+from worker.store.grouping import Loaded, dossiers_of, merged
+from worker.store.port import Decide, StoreUnavailableError
+from worker.store.sql import load
+
+QUERIES = load("queries.sql")
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
+
+LEASE = timedelta(seconds=2)
+"""From claim to take, which is milliseconds: a killed worker's events are claimable again that soon."""
+LAST_TRY = 8
+"""After that many tries an event is parked."""
+COMMAND_SECONDS = 15.0
+"""Longer than `statement_timeout`, so that the server gives up first and says why."""
+ACQUIRE_SECONDS = 10.0
+TRIES = 6
+"""Of one transaction that lost a race; each waits longer."""
+FULL_SWEEP = timedelta(seconds=5)
+"""Deadlines can be born below the low-water mark of sweeps, which is only a hint: so often it is not believed."""
+MARK_LAG = timedelta(seconds=2)
+
+SETTINGS = {
+    "timezone": "UTC",
+    "statement_timeout": "12000",
+    "lock_timeout": "8000",
+    "idle_in_transaction_session_timeout": "10000",
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+}
+"""A generic plan cached while the inbox is empty makes every batch cost O(backlog)."""
+
+
+class GrewError(Exception):
+    """A dossier grew between looking and locking: roll back and take it again."""
+
+
+class UnknownRegieError(Exception):
+    """An event names a régie that no policy was ever stored for; start a process with it in the configuration."""
+
+
+UNKNOWN = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+)
+"""The server went away, is out of something, or took too long: nobody knows what was committed."""
+
+RACES = (GrewError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.UniqueViolationError)
+"""What another worker's commit explains: again, at once."""
+
+
+class PostgresStore:
+    """Facts in, states out. One per process, opened on its event loop."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self.pool = pool
+        self._mark: datetime | None = None
+        self._marked_at = -1e9
+
+    @classmethod
+    async def open(cls, database_url: str, *, size: int = 4, application_name: str = "lettrage") -> Self:
+        """Open the pool. Raises OSError or asyncpg.PostgresError when the database can't be reached."""
+        pool = await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=size,
+            command_timeout=COMMAND_SECONDS,
+            timeout=ACQUIRE_SECONDS,
+            server_settings={**SETTINGS, "application_name": application_name},
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Close the pool, by force when a query hangs."""
+        try:
+            await asyncio.wait_for(self.pool.close(), timeout=3)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. Raises StoreUnavailableError when none can be had, or when its outcome is unknown."""
+        try:
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+                try:
+                    yield conn
+                except UNKNOWN:
+                    conn.terminate()
+                    raise
+        except asyncpg.QueryCanceledError:
+            raise
+        except UNKNOWN as error:
+            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self._connection() as conn, conn.transaction():
+            yield conn
+
+    async def sync_policies(self, policies: Mapping[str, Policy]) -> None:
+        """Make the configuration's policies current, each a new version when it differs; others stay as they are."""
+        for code, policy in sorted(policies.items()):
+            await self._again(lambda code=code, policy=policy: self._sync_policy(code, policy))  # type: ignore[misc]
+
+    async def _sync_policy(self, code: str, policy: Policy) -> None:
+        async with self._transaction() as conn:
+            await conn.execute(QUERIES.sync_policy, code, policy.label, rows.json_text(policy))
+
+    async def _again(self, work: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what `work` gives
+        """Do `work` again when it lost a race with another transaction."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await work()
+            except RACES:
+                if attempt == TRIES:
+                    raise
+                await asyncio.sleep(0.005 * attempt * attempt)
+        raise AssertionError
+
+    async def record(self, events: Sequence[NewEvent]) -> list[Receipt]:
+        """Keep facts, all or none; see the port."""
+        first: dict[tuple[str, str, str], NewEvent] = {}
+        for event in events:
+            first.setdefault((event.client, event.source, event.id), event)
+        fresh = list(first.values())
+        async with self._transaction() as conn:
+            kept = await conn.fetch(QUERIES.record, *_incoming(fresh))
+            receipts = {_key(fresh[row["nth"] - 1]): (row["place"], "accepted") for row in kept}
+            missing = [event for event in fresh if _key(event) not in receipts]
+            if missing:
+                known = await conn.fetch(QUERIES.known, *rows.columns(missing, ("client", "source", "id")))
+                for row in known:
+                    event = missing[row["nth"] - 1]
+                    status = "duplicate" if bytes(row["digest"]) == event.digest else "conflict"
+                    receipts[_key(event)] = row["place"], status
+        return [self._receipt(event, first[_key(event)], *receipts[_key(event)]) for event in events]
+
+    @staticmethod
+    def _receipt(event: NewEvent, first: NewEvent, place: int, status: str) -> Receipt:
+        if event is not first and status == "accepted":
+            status = "duplicate" if event.digest == first.digest else "conflict"
+        elif event is not first and status == "duplicate" and event.digest != first.digest:
+            status = "conflict"
+        return Receipt(place=place, status=status)
+
+    async def claim(self, queue: Queue, limit: int) -> list[Event]:
+        """Lease pending events; see the port."""
+        query = QUERIES.claim_callbacks if queue is Queue.GATEWAY_CALLBACK else QUERIES.claim_facts
+        return await self._lease(query, limit)
+
+    async def claim_evidence(self, limit: int) -> list[Event]:
+        """Lease the evidence of holds that are over; see the port."""
+        return await self._lease(QUERIES.claim_evidence, limit)
+
+    async def _lease(self, query: str, limit: int) -> list[Event]:
+        async with self._transaction() as conn:
+            leased = await conn.fetch(query, limit, LEASE)
+        found: list[Event] = []
+        for row in leased:
+            try:
+                found.append(rows.event(row))
+            except msgspec.ValidationError as error:
+                await self._put_off(row["place"], f"data not of its type: {error}")
+        return [event for event in found if not await self._exhausted(event)]
+
+    async def _exhausted(self, event: Event) -> bool:
+        """Park what took its worker down at every try; it came alone, so nothing else waits for this."""
+        return event.attempts > LAST_TRY and await self._put_off(event.place, "its worker died at every try")
+
+    async def apply(
+        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+    ) -> Done:
+        """Lock, read, decide, save and mark done in one transaction; see the port."""
+        done: Done = await self._again(lambda: self._apply(events, decide, reports or {}))
+        return done
+
+    async def _apply(self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent]) -> Done:
+        async with self._transaction() as conn:
+            taken = {row["place"] for row in await conn.fetch(QUERIES.take, [event.place for event in events])}
+            mine = [event for event in events if event.place in taken]
+            if not mine:
+                return Done()
+            told = {event.place: reports[event.place] for event in mine if event.place in reports}
+            own = await _keep_own(conn, list(told.values()))
+            answers = {place: own[new.source, new.id].place for place, new in told.items()}
+            facts = [event for event in mine if event.place not in told]
+            return await _reconcile(conn, [*facts, *own.values()], decide, _Callbacks(mine, answers))
+
+    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
+        """Write the end of holds that are over; see the port."""
+        done: Done = await self._again(lambda: self._end_due_holds(decide, limit))
+        return done
+
+    async def _end_due_holds(self, decide: Decide, limit: int) -> Done:
+        async with self._transaction() as conn:
+            if not await conn.fetchval(QUERIES.one_sweep):
+                return Done()
+            full, mark = self._low_water_mark()
+            due = await conn.fetch(QUERIES.due_holds, limit, mark)
+            if not due:
+                if full:
+                    await self._raise_mark(conn)
+                return Done()
+            own = await _keep_own(conn, [_timed_out(row) for row in due])
+            return await _reconcile(conn, list(own.values()), decide, _Callbacks([], {}))
+
+    def _low_water_mark(self) -> tuple[bool, datetime | None]:
+        """Where to look from: past what earlier sweeps ended, whose dead index entries cost time; now and then, all."""
+        full = self._mark is None or asyncio.get_running_loop().time() - self._marked_at >= FULL_SWEEP.total_seconds()
+        return full, None if full else self._mark
+
+    async def _raise_mark(self, conn: Connection) -> None:
+        self._mark = await conn.fetchval("SELECT clock_timestamp()") - MARK_LAG
+        self._marked_at = asyncio.get_running_loop().time()
+
+    async def put_off(self, event: Event, error: str) -> bool:
+        """Give a failed event back; see the port."""
+        return await self._put_off(event.place, error)
+
+    async def _put_off(self, place: int, error: str) -> bool:
+        async with self._transaction() as conn:
+            return bool(await conn.fetchval(QUERIES.put_off, place, error, LAST_TRY))
+
+    async def next_deadline(self) -> float | None:
+        """Seconds until the next hold is over; see the port."""
+        async with self._connection() as conn:
+            seconds: float | None = await conn.fetchval(QUERIES.next_deadline)
+        return seconds
+
+    async def waiting(self, older_than_seconds: float) -> list[Queue]:
+        """Queues that nobody drained; see the port."""
+        async with self._connection() as conn:
+            found = await conn.fetch(QUERIES.waiting, timedelta(seconds=older_than_seconds))
+        return [Queue(row["queue"]) for row in found]
+
+
+class _Callbacks(NamedTuple):
+    """Events to be marked done with, and for each callback the place of the report that speaks for it."""
+
+    taken: list[Event]
+    answers: dict[int, int]
+
+
+def _key(event: NewEvent) -> tuple[str, str, str]:
+    return event.client, event.source, event.id
+
+
+def _incoming(events: Sequence[NewEvent]) -> list[list[Any]]:
+    return [
+        *rows.columns(events, ("client", "source", "id", "type", "regie", "time")),
+        [rows.json_text(event.data) for event in events],
+        *rows.columns(events, ("digest", "raw", "trace", "received_at")),
+        [QUEUES[event.type].value for event in events],
+        *rows.columns(events, ("subject", "waited")),
+    ]
+
+
+def _timed_out(row: Any) -> NewEvent:  # noqa: ANN401 - an asyncpg.Record
+    regie, reference, due = row["regie"], row["reference"], row["payable_again_at"]
+    data = PaymentTimedOut(regie=regie, reference=reference, due=due)
+    return NewEvent(
+        client="lettrage",
+        source="/clock",
+        id=f"{regie}/{reference}/{due.isoformat()}",
+        type=EventType.PAYMENT_TIMED_OUT,
+        regie=regie,
+        data=data,
+        digest=sha256(rows.json_text(data).encode()).digest(),
+    )
+
+
+async def _keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[str, str], Event]:
+    """Keep events of our own; those kept before by another are left out: they are another's to apply."""
+    if not events:
+        return {}
+    by_key = {(event.source, event.id): event for event in events}
+    kept = await conn.fetch(
+        QUERIES.keep_own,
+        *rows.columns(events, ("source", "id", "type", "regie")),
+        [rows.json_text(event.data) for event in events],
+        *rows.columns(events, ("digest", "trace", "received_at")),
+    )
+    return {
+        (row["source"], row["id"]): _event(by_key[row["source"], row["id"]], row["place"], row["received_at"])
+        for row in kept
+    }
+
+
+def _event(new: NewEvent, place: int, received_at: datetime) -> Event:
+    return Event(
+        place=place,
+        client="lettrage",
+        source=new.source,
+        id=new.id,
+        type=new.type,
+        regie=new.regie,
+        received_at=received_at,
+        data=new.data,
+        trace=new.trace,
+    )
+
+
+async def _reconcile(conn: Connection, events: Sequence[Event], decide: Decide, callbacks: _Callbacks) -> Done:
+    """Lock, read, decide and save, in the caller's transaction."""
+    loaded = await _load(conn, events)
+    policies, now = await _policies(conn, events)
+    done = Done(decided_at=now)
+    decisions: list[Decision] = []
+    outcomes: dict[int, Applied] = {}
+    for dossier, mine in dossiers_of(loaded, events):
+        decision = decide(dossier, mine, policies[dossier.regie][1], now)
+        decisions.append(decision)
+        outcomes.update((applied.place, applied) for applied in decision.outcomes)
+        done.lateness.extend((dossier.regie, seconds) for seconds in decision.lateness_seconds)
+    for place, report in callbacks.answers.items():
+        outcomes[place] = Applied(place=place, outcome=outcomes[report].outcome, reason=outcomes[report].reason)
+    seen = {event.place: event for event in (*events, *callbacks.taken)}
+    done.applied = [(seen[place], outcomes[place]) for place in sorted(outcomes)]
+    await _save(conn, loaded, decisions)
+    versions = [policies[event.regie][0] for event, _ in done.applied]
+    await _mark_done(conn, done, versions)
+    return done
+
+
+async def _policies(conn: Connection, events: Sequence[Event]) -> tuple[dict[str, tuple[int, Policy]], datetime]:
+    """Read what each régie chose, and the time that decides: after the locks, or somebody decided with a later one."""
+    codes = sorted({event.regie for event in events})
+    found = await conn.fetch(QUERIES.read_policies, codes)
+    if len(found) < len(codes):
+        missing = sorted(set(codes) - {row["code"] for row in found})
+        raise UnknownRegieError(", ".join(missing))
+    policies = {row["code"]: (row["policy_version"], rows.policy(row["body"])) for row in found}
+    return policies, max(row["now"] for row in found)
+
+
+async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
+    """Lock everything the events touch, in the one order, then read the dossiers. GrewError: take it again."""
+    names = merged(events, keys_of)
+    loaded = Loaded(names=names)
+    await _lock_references(conn, loaded)
+    owners = [row.payment_id for row in loaded.references.values() if row.payment_id is not None]
+    reached = await conn.fetchrow(
+        QUERIES.reach, *_pairs(names.invoices), *_pairs(names.payments), owners, sorted(names.discrepancies)
+    )
+    await _lock_invoices(conn, loaded, reached["invoices"] or [])
+    await _lock_payments(conn, loaded, reached["payments"] or [])
+    await _read_dossiers(conn, loaded)
+    return loaded
+
+
+def _pairs(names: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    ordered = sorted(names)
+    return [regie for regie, _ in ordered], [name for _, name in ordered]
+
+
+async def _lock_references(conn: Connection, loaded: Loaded) -> None:
+    names = loaded.names.references | loaded.names.looked_up
+    if not names:
+        return
+    found = [rows.reference(row) for row in await conn.fetch(QUERIES.lock_references, *_pairs(names))]
+    missing = loaded.names.references - {(row.regie, row.gateway_reference) for row in found}
+    if missing:
+        added = await conn.fetch(QUERIES.add_references, *_pairs(missing))
+        _expect_all(missing, added)
+        found.extend(rows.reference(row) for row in added)
+    loaded.references = {row.id: row for row in found}
+
+
+def _expect_all(missing: set[tuple[str, str]], added: Sequence[Any]) -> None:
+    """Another created one meanwhile: locking it now would be out of order."""
+    if len(added) < len(missing):
+        raise GrewError
+
+
+async def _lock_invoices(conn: Connection, loaded: Loaded, ids: Sequence[int]) -> None:
+    found = [rows.invoice(row) for row in await conn.fetch(QUERIES.lock_invoices, ids)] if ids else []
+    missing = loaded.names.invoices - {(row.regie, row.number) for row in found}
+    if missing:
+        added = await conn.fetch(QUERIES.add_invoices, *_pairs(missing))
+        _expect_all(missing, added)
+        found.extend(Invoice(id=row["id"], regie=row["regie"], number=row["number"]) for row in added)
+    loaded.invoices = {row.id: row for row in found}
+
+
+async def _lock_payments(conn: Connection, loaded: Loaded, ids: Sequence[int]) -> None:
+    found = [rows.payment(row) for row in await conn.fetch(QUERIES.lock_payments, ids)] if ids else []
+    missing = loaded.names.payments - {(row.regie, row.reference) for row in found}
+    if missing:
+        added = await conn.fetch(QUERIES.add_payments, *_pairs(missing))
+        _expect_all(missing, added)
+        found.extend(Payment(id=row["id"], regie=row["regie"], reference=row["reference"]) for row in added)
+    loaded.payments = {row.id: row for row in found}
+    loaded.timers = {row.id: row.payable_again_at for row in found if row.state is not None and not row.hold_over}
+
+
+async def _read_dossiers(conn: Connection, loaded: Loaded) -> None:
+    invoices, payments = list(loaded.invoices), list(loaded.payments)
+    read = await conn.fetchrow(QUERIES.read_dossiers, invoices, payments, list(loaded.references))
+    for row in read["lines"] or ():
+        if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:
+            raise GrewError
+        line = rows.line(row)
+        loaded.payments[row["payment_id"]].lines.append(line)
+        loaded.lines[row["payment_id"], line.invoice_id] = line.held
+    for row in read["refs"] or ():
+        known = loaded.references.setdefault(row["id"], rows.reference(row))
+        if known.payment_id is not None and known.payment_id not in loaded.payments:
+            raise GrewError
+    loaded.charges = [rows.charge(row) for row in read["charges"] or ()]
+    loaded.adjustments = [rows.adjustment(row) for row in read["adjustments"] or ()]
+    known_ids = sorted(loaded.names.discrepancies | loaded.orphan_discrepancies())
+    if known_ids or loaded.charges or loaded.adjustments:
+        found = await conn.fetch(QUERIES.read_discrepancies, payments, invoices, known_ids)
+        loaded.discrepancies = {row["id"]: rows.discrepancy(row) for row in found}
+
+
+async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:
+    """Write everything that changed; each statement writes one table, whatever the size of the batch."""
+    invoices = _merge(decision.invoices for decision in decisions)
+    if invoices:
+        await conn.execute(QUERIES.save_invoices, *rows.columns(invoices, rows.INVOICE_COLUMNS))
+    payments: list[Payment] = _merge(decision.payments for decision in decisions)
+    if payments:
+        await conn.execute(QUERIES.save_payments, *rows.columns(payments, rows.PAYMENT_COLUMNS))
+        await _save_lines(conn, loaded, payments)
+        await _save_holds(conn, loaded, payments)
+    references: list[GatewayReference] = _merge(decision.references for decision in decisions)
+    if references:
+        await conn.execute(QUERIES.save_references, *rows.columns(references, ("id", "payment_id")))
+    await _append(conn, decisions)
+    discrepancies = _merge(decision.discrepancies for decision in decisions)
+    if discrepancies:
+        written = rows.detail_text(rows.columns(discrepancies, rows.DISCREPANCY_COLUMNS))
+        await conn.execute(QUERIES.save_discrepancies, *written)
+
+
+def _merge(parts: Any) -> list[Any]:  # noqa: ANN401 - iterables of dicts of records
+    return [record for part in parts for record in part.values()]
+
+
+async def _append(conn: Connection, decisions: Sequence[Decision]) -> None:
+    charges = {(c.gateway_reference_id, c.transaction_id): c for d in decisions for c in d.charges}
+    if charges:
+        await conn.execute(QUERIES.save_charges, *rows.columns(charges.values(), rows.CHARGE_COLUMNS))
+    adjustments = [a for d in decisions for a in d.adjustments]
+    if adjustments:
+        await conn.execute(QUERIES.add_adjustments, *rows.columns(adjustments, rows.ADJUSTMENT_COLUMNS))
+    journal = [entry for d in decisions for entry in d.journal]
+    if journal:
+        await conn.execute(QUERIES.add_journal, *rows.columns(journal, rows.JOURNAL_COLUMNS))
+    effects = [effect for d in decisions for effect in d.effects]
+    if effects:
+        data = [rows.json_text(effect.data) for effect in effects]
+        await conn.execute(QUERIES.add_outbox, *rows.columns(effects, ("regie", "type", "at")), data)
+
+
+async def _save_lines(conn: Connection, loaded: Loaded, payments: Sequence[Payment]) -> None:
+    released: list[tuple[int, int]] = []
+    added: list[tuple[int, int, int, bool]] = []
+    for payment in payments:
+        for line in payment.lines:
+            was_held = loaded.lines.get((payment.id, line.invoice_id))
+            if was_held is None:
+                added.append((payment.id, line.invoice_id, line.cents, line.held))
+            elif was_held and not line.held:
+                released.append((payment.id, line.invoice_id))
+    if released:
+        await conn.execute(QUERIES.release_lines, *map(list, zip(*released, strict=True)))
+    if added:
+        await conn.execute(QUERIES.add_lines, *map(list, zip(*added, strict=True)))
+
+
+async def _save_holds(conn: Connection, loaded: Loaded, payments: Sequence[Payment]) -> None:
+    on = [p for p in payments if p.state is not None and not p.hold_over]
+    moved = [p for p in on if loaded.timers.get(p.id) != p.payable_again_at]
+    if moved:
+        await conn.execute(QUERIES.set_holds, *rows.columns(moved, ("id", "payable_again_at")))
+    ended = [p.id for p in payments if p.hold_over and p.id in loaded.timers]
+    if ended:
+        await conn.execute(QUERIES.end_holds, ended)
+
+
+async def _mark_done(conn: Connection, done: Done, versions: Sequence[int]) -> None:
+    outcomes = [applied for _, applied in done.applied]
+    times = [done.decided_at] * len(outcomes)
+    columns = rows.columns(outcomes, ("place", "outcome", "reason"))
+    await conn.execute(QUERIES.add_outcomes, *columns, times, list(versions))
+    waited = [event.place for event, _ in done.applied if event.waited]
+    for start in range(0, len(waited), NOTIFIED):
+        await conn.execute(QUERIES.notify, ",".join(map(str, waited[start : start + NOTIFIED])))
+
+
+NOTIFIED = 300
+"""Places in one notification: PostgreSQL takes 8,000 bytes."""

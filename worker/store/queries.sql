@@ -1,0 +1,585 @@
+-- The statements of reconciling. Arrays in, sets out: their number does not depend on the size of a batch.
+-- Order of locks, everywhere: pending by place; gateway references by (régie, name); invoices by id; payments by
+-- (régie, reference). Discrepancies last, by id.
+
+-- name: record
+-- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones.
+WITH incoming AS (
+    SELECT *
+    FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+        $8::bytea[], $9::bytea[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::boolean[]
+    ) WITH ORDINALITY AS i (
+        client, source, id, type, regie, time, data, digest, raw, trace, received_at, queue, subject, waited, nth
+    )
+),
+
+kept AS (
+    INSERT INTO events (client, source, id, type, regie, time, data, digest, raw, trace, received_at)
+    SELECT
+        client, source, id, type, regie, time, data::jsonb, digest, raw, trace,
+        coalesce(received_at, clock_timestamp())
+    FROM incoming
+    ORDER BY nth
+    ON CONFLICT (client, source, id) DO NOTHING
+    RETURNING place, client, source, id
+),
+
+queued AS (
+    INSERT INTO pending (place, queue, type, regie, subject, waited)
+    SELECT k.place, i.queue, i.type, i.regie, i.subject, i.waited
+    FROM kept AS k
+    INNER JOIN incoming AS i USING (client, source, id)
+)
+
+SELECT i.nth, k.place
+FROM kept AS k
+INNER JOIN incoming AS i USING (client, source, id);
+
+-- name: known
+-- What is already kept under these keys.
+SELECT i.nth, e.place, e.digest
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS i (client, source, id, nth)
+INNER JOIN events AS e USING (client, source, id);
+
+-- name: claim_facts
+-- Lease what needs no gateway, oldest first. What came back twice without an outcome comes alone.
+WITH due AS (
+    SELECT place, attempts
+    FROM pending
+    WHERE queue <> 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
+    ORDER BY place
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+),
+
+chosen AS (
+    SELECT place
+    FROM due
+    WHERE CASE
+        WHEN (SELECT attempts FROM due ORDER BY place LIMIT 1) >= 2 THEN place = (SELECT min(place) FROM due)
+        ELSE attempts < 2
+    END
+),
+
+leased AS (
+    UPDATE pending AS p
+    SET
+        attempts = p.attempts + 1,
+        claimed_at = clock_timestamp(),
+        leased_until = clock_timestamp() + $2::interval
+    FROM chosen
+    WHERE p.place = chosen.place
+    RETURNING p.place, p.attempts, p.waited
+)
+
+SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
+FROM leased AS l
+INNER JOIN events AS e USING (place)
+ORDER BY e.place;
+
+-- name: claim_callbacks
+-- The same for callbacks, which a gateway's adapter has to read first.
+WITH due AS (
+    SELECT place, attempts
+    FROM pending
+    WHERE queue = 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
+    ORDER BY place
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+),
+
+chosen AS (
+    SELECT place
+    FROM due
+    WHERE CASE
+        WHEN (SELECT attempts FROM due ORDER BY place LIMIT 1) >= 2 THEN place = (SELECT min(place) FROM due)
+        ELSE attempts < 2
+    END
+),
+
+leased AS (
+    UPDATE pending AS p
+    SET
+        attempts = p.attempts + 1,
+        claimed_at = clock_timestamp(),
+        leased_until = clock_timestamp() + $2::interval
+    FROM chosen
+    WHERE p.place = chosen.place
+    RETURNING p.place, p.attempts, p.waited
+)
+
+SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
+FROM leased AS l
+INNER JOIN events AS e USING (place)
+ORDER BY e.place;
+
+-- name: claim_evidence
+-- Lease the callbacks and reports, never tried before, of payments whose hold is over: evidence comes before a timeout.
+WITH due AS (
+    SELECT DISTINCT p.place
+    FROM (SELECT payment_id FROM holds WHERE payable_again_at <= clock_timestamp() ORDER BY payable_again_at LIMIT $1) AS h
+    INNER JOIN gateway_references AS r ON h.payment_id = r.payment_id
+    INNER JOIN pending AS p ON r.regie = p.regie AND r.gateway_reference = p.subject
+    WHERE
+        p.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
+        AND p.attempts = 0
+        AND NOT p.parked
+),
+
+mine AS (
+    SELECT place
+    FROM pending
+    WHERE place IN (SELECT place FROM due) AND attempts = 0
+    ORDER BY place
+    FOR UPDATE SKIP LOCKED
+),
+
+leased AS (
+    UPDATE pending AS p
+    SET
+        attempts = p.attempts + 1,
+        claimed_at = clock_timestamp(),
+        leased_until = clock_timestamp() + $2::interval
+    FROM mine
+    WHERE p.place = mine.place
+    RETURNING p.place, p.attempts, p.waited
+)
+
+SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
+FROM leased AS l
+INNER JOIN events AS e USING (place)
+ORDER BY e.place;
+
+-- name: take
+-- Begin to mark done: what is no longer pending was done by another. Waiting here keeps two workers apart.
+WITH mine AS (
+    SELECT place
+    FROM pending
+    WHERE place = ANY($1::bigint[])
+    ORDER BY place
+    FOR UPDATE
+)
+
+DELETE FROM pending AS p
+USING mine
+WHERE p.place = mine.place
+RETURNING p.place;
+
+-- name: keep_own
+-- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds.
+INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at)
+SELECT
+    'lettrage', i.source, i.id, i.type, i.regie, i.data::jsonb, i.digest, i.trace,
+    coalesce(i.received_at, clock_timestamp())
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[]
+) AS i (source, id, type, regie, data, digest, trace, received_at)
+ORDER BY i.source, i.id
+ON CONFLICT (client, source, id) DO NOTHING
+RETURNING place, source, id, received_at;
+
+-- name: lock_references
+-- Lock the gateway references that are named, in order.
+SELECT r.id, r.regie, r.gateway_reference, r.payment_id
+FROM gateway_references AS r
+INNER JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS k (regie, name)
+    ON r.regie = k.regie AND r.gateway_reference = k.name
+ORDER BY r.regie, r.gateway_reference
+FOR UPDATE OF r;
+
+-- name: add_references
+-- Create the named gateway references that are missing; another's uncommitted one is waited for.
+INSERT INTO gateway_references (regie, gateway_reference)
+SELECT k.regie, k.name
+FROM unnest($1::text[], $2::text[]) AS k (regie, name)
+ORDER BY k.regie, k.name
+ON CONFLICT DO NOTHING
+RETURNING id, regie, gateway_reference, payment_id;
+
+-- name: reach
+-- Every invoice and payment that share money with the named ones: a dossier is whole. Read without locks, checked after.
+WITH RECURSIVE named_invoices AS (
+    SELECT i.id
+    FROM unnest($1::text[], $2::text[]) AS k (regie, number)
+    INNER JOIN invoices AS i ON k.regie = i.regie AND k.number = i.number
+    UNION
+    SELECT d.invoice_id
+    FROM discrepancies AS d
+    WHERE d.id = ANY($6::text[]) AND d.invoice_id IS NOT NULL
+),
+
+named_payments AS (
+    SELECT p.id
+    FROM unnest($3::text[], $4::text[]) AS k (regie, reference)
+    INNER JOIN payments AS p ON k.regie = p.regie AND k.reference = p.reference
+    UNION
+    SELECT unnest($5::bigint[])
+    UNION
+    SELECT d.payment_id
+    FROM discrepancies AS d
+    WHERE d.id = ANY($6::text[]) AND d.payment_id IS NOT NULL
+),
+
+reached (invoice_id, payment_id) AS (
+    SELECT id, NULL::bigint FROM named_invoices
+    UNION
+    SELECT NULL::bigint, id FROM named_payments
+    UNION
+    SELECT
+        CASE WHEN r.invoice_id IS NULL THEN l.invoice_id END,
+        CASE WHEN r.payment_id IS NULL THEN l.payment_id END
+    FROM reached AS r
+    INNER JOIN LATERAL (
+        SELECT x.invoice_id, x.payment_id FROM payment_lines AS x WHERE x.invoice_id = r.invoice_id
+        UNION ALL
+        SELECT x.invoice_id, x.payment_id FROM payment_lines AS x WHERE x.payment_id = r.payment_id
+    ) AS l ON true
+)
+
+SELECT
+    array_agg(invoice_id) FILTER (WHERE invoice_id IS NOT NULL) AS invoices,
+    array_agg(payment_id) FILTER (WHERE payment_id IS NOT NULL) AS payments
+FROM reached;
+
+-- name: lock_invoices
+-- Lock invoices in the order of their ids, and read them as they are once locked.
+SELECT
+    id, regie, number, state, version, account, issued_cents, amount_cents, means, issued_on, label, document_url,
+    withdrawn, fact_time, fact_place, issue_time, issue_place, settled_cents, paid_at, paid_by, to_check, reason
+FROM invoices
+WHERE id = ANY($1::bigint[])
+ORDER BY id
+FOR UPDATE;
+
+-- name: add_invoices
+-- Create the named invoices that are missing, to be filled by what the events say.
+INSERT INTO invoices (regie, number)
+SELECT k.regie, k.number
+FROM unnest($1::text[], $2::text[]) AS k (regie, number)
+ORDER BY k.regie, k.number
+ON CONFLICT DO NOTHING
+RETURNING id, regie, number;
+
+-- name: lock_payments
+-- Lock payments in the order of their references, and read them as they are once locked.
+SELECT
+    id, regie, reference, state, reason, amount_cents, start_time, start_place, deadline, hold_limit,
+    payable_again_at, hold_over, hold_ended_at, rejected, doubt, late, received_cents, refunded_cents, provisional,
+    first_money_at, first_money_place, settled_at, latest_reference
+FROM payments
+WHERE id = ANY($1::bigint[])
+ORDER BY regie, reference
+FOR UPDATE;
+
+-- name: add_payments
+-- Create the named payments that are missing; the row is the key that the next worker waits for.
+INSERT INTO payments (regie, reference)
+SELECT k.regie, k.reference
+FROM unnest($1::text[], $2::text[]) AS k (regie, reference)
+ORDER BY k.regie, k.reference
+ON CONFLICT DO NOTHING
+RETURNING id, regie, reference;
+
+-- name: read_dossiers
+-- In a new statement, after the locks: the lines, gateway references, charges and adjustments of what is locked.
+SELECT
+    (
+        SELECT array_agg(l)
+        FROM payment_lines AS l
+        WHERE l.payment_id = ANY($2::bigint[]) OR l.invoice_id = ANY($1::bigint[])
+    ) AS lines,
+    (
+        SELECT array_agg(r)
+        FROM gateway_references AS r
+        WHERE r.payment_id = ANY($2::bigint[])
+    ) AS refs,
+    (
+        SELECT array_agg(c)
+        FROM charges AS c
+        WHERE
+            c.gateway_reference_id = ANY($3::bigint[])
+            OR c.gateway_reference_id IN (SELECT r.id FROM gateway_references AS r WHERE r.payment_id = ANY($2::bigint[]))
+    ) AS charges,
+    (
+        SELECT array_agg(a)
+        FROM adjustments AS a
+        WHERE a.payment_id = ANY($2::bigint[]) OR a.invoice_id = ANY($1::bigint[])
+    ) AS adjustments;
+
+-- name: read_discrepancies
+-- What is already known about the locked rows, or under these ids.
+SELECT
+    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
+    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
+FROM discrepancies AS d
+WHERE d.payment_id = ANY($1::bigint[])
+UNION
+SELECT
+    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
+    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
+FROM discrepancies AS d
+WHERE d.invoice_id = ANY($2::bigint[])
+UNION
+SELECT
+    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
+    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
+FROM discrepancies AS d
+WHERE d.id = ANY($3::text[]);
+
+-- name: read_policies
+-- What each régie chose, as it is now, and the time that decides.
+SELECT r.code, r.policy_version, p.body, clock_timestamp() AS now
+FROM regies AS r
+INNER JOIN policies AS p ON r.code = p.regie AND r.policy_version = p.version
+WHERE r.code = ANY($1::text[]);
+
+-- name: save_invoices
+UPDATE invoices AS i
+SET
+    state = n.state,
+    version = n.version,
+    account = n.account,
+    issued_cents = n.issued_cents,
+    amount_cents = n.amount_cents,
+    means = n.means,
+    issued_on = n.issued_on,
+    label = n.label,
+    document_url = n.document_url,
+    withdrawn = n.withdrawn,
+    fact_time = n.fact_time,
+    fact_place = n.fact_place,
+    issue_time = n.issue_time,
+    issue_place = n.issue_place,
+    settled_cents = n.settled_cents,
+    paid_at = n.paid_at,
+    paid_by = n.paid_by,
+    to_check = n.to_check,
+    reason = n.reason
+FROM unnest(
+    $1::bigint[], $2::text[], $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::date[],
+    $9::text[], $10::text[], $11::boolean[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::bigint[],
+    $16::bigint[], $17::timestamptz[], $18::text[], $19::boolean[], $20::text[]
+) AS n (
+    id, state, version, account, issued_cents, amount_cents, means, issued_on, label, document_url, withdrawn,
+    fact_time, fact_place, issue_time, issue_place, settled_cents, paid_at, paid_by, to_check, reason
+)
+WHERE i.id = n.id;
+
+-- name: save_payments
+UPDATE payments AS p
+SET
+    state = n.state,
+    reason = n.reason,
+    amount_cents = n.amount_cents,
+    start_time = n.start_time,
+    start_place = n.start_place,
+    deadline = n.deadline,
+    hold_limit = n.hold_limit,
+    payable_again_at = n.payable_again_at,
+    hold_over = n.hold_over,
+    hold_ended_at = n.hold_ended_at,
+    rejected = n.rejected,
+    doubt = n.doubt,
+    late = n.late,
+    received_cents = n.received_cents,
+    refunded_cents = n.refunded_cents,
+    provisional = n.provisional,
+    first_money_at = n.first_money_at,
+    first_money_place = n.first_money_place,
+    settled_at = n.settled_at,
+    latest_reference = n.latest_reference
+FROM unnest(
+    $1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::timestamptz[],
+    $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::timestamptz[], $12::boolean[], $13::boolean[],
+    $14::boolean[], $15::bigint[], $16::bigint[], $17::boolean[], $18::timestamptz[], $19::bigint[],
+    $20::timestamptz[], $21::text[]
+) AS n (
+    id, state, reason, amount_cents, start_time, start_place, deadline, hold_limit, payable_again_at, hold_over,
+    hold_ended_at, rejected, doubt, late, received_cents, refunded_cents, provisional, first_money_at,
+    first_money_place, settled_at, latest_reference
+)
+WHERE p.id = n.id;
+
+-- name: release_lines
+-- Before any line is held anew: an invoice has one holder at most, by a unique index.
+UPDATE payment_lines AS l
+SET held = false
+FROM unnest($1::bigint[], $2::bigint[]) AS n (payment_id, invoice_id)
+WHERE l.payment_id = n.payment_id AND l.invoice_id = n.invoice_id AND l.held;
+
+-- name: add_lines
+INSERT INTO payment_lines (payment_id, invoice_id, cents, held)
+SELECT n.payment_id, n.invoice_id, n.cents, n.held
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) AS n (payment_id, invoice_id, cents, held);
+
+-- name: save_references
+UPDATE gateway_references AS r
+SET payment_id = n.payment_id
+FROM unnest($1::bigint[], $2::bigint[]) AS n (id, payment_id)
+WHERE r.id = n.id;
+
+-- name: save_charges
+INSERT INTO charges (gateway_reference_id, transaction_id, result, cents, received_at, place)
+SELECT n.gateway_reference_id, n.transaction_id, n.result, n.cents, n.received_at, n.place
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[])
+    AS n (gateway_reference_id, transaction_id, result, cents, received_at, place)
+ON CONFLICT (gateway_reference_id, transaction_id) DO UPDATE
+SET result = excluded.result, cents = excluded.cents, received_at = excluded.received_at, place = excluded.place;
+
+-- name: add_adjustments
+INSERT INTO adjustments (kind, fact_id, cents, place, invoice_id, payment_id, means)
+SELECT n.kind, n.fact_id, n.cents, n.place, n.invoice_id, n.payment_id, n.means
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
+    AS n (kind, fact_id, cents, place, invoice_id, payment_id, means);
+
+-- name: save_discrepancies
+INSERT INTO discrepancies (
+    id, regie, kind, amount_cents, state, opened_at, changed_at, payment_id, invoice_id, payment, invoice, subject,
+    detail, resolution, resolved_cents, comment
+)
+SELECT
+    n.id, n.regie, n.kind, n.amount_cents, n.state, n.opened_at, n.changed_at, n.payment_id, n.invoice_id, n.payment,
+    n.invoice, n.subject, n.detail::jsonb, n.resolution, n.resolved_cents, n.comment
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::bigint[],
+    $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[]
+) AS n (
+    id, regie, kind, amount_cents, state, opened_at, changed_at, payment_id, invoice_id, payment, invoice, subject,
+    detail, resolution, resolved_cents, comment
+)
+ORDER BY n.id
+ON CONFLICT (id) DO UPDATE
+SET
+    amount_cents = excluded.amount_cents,
+    state = excluded.state,
+    opened_at = excluded.opened_at,
+    changed_at = excluded.changed_at,
+    payment_id = excluded.payment_id,
+    payment = excluded.payment,
+    detail = excluded.detail,
+    resolution = excluded.resolution,
+    resolved_cents = excluded.resolved_cents,
+    comment = excluded.comment;
+
+-- name: add_journal
+INSERT INTO journal (place, regie, at, reason, before, after, invoice_id, payment_id)
+SELECT n.place, n.regie, n.at, n.reason, n.before, n.after, n.invoice_id, n.payment_id
+FROM unnest(
+    $1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]
+) WITH ORDINALITY AS n (place, regie, at, reason, before, after, invoice_id, payment_id, nth)
+ORDER BY n.nth;
+
+-- name: set_holds
+INSERT INTO holds (payment_id, payable_again_at)
+SELECT n.payment_id, n.payable_again_at
+FROM unnest($1::bigint[], $2::timestamptz[]) AS n (payment_id, payable_again_at)
+ON CONFLICT (payment_id) DO UPDATE
+SET payable_again_at = excluded.payable_again_at
+WHERE holds.payable_again_at <> excluded.payable_again_at;
+
+-- name: end_holds
+DELETE FROM holds
+WHERE payment_id = ANY($1::bigint[]);
+
+-- name: add_outbox
+INSERT INTO outbox (regie, type, at, data)
+SELECT n.regie, n.type, n.at, n.data::jsonb
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    WITH ORDINALITY AS n (regie, type, at, data, nth)
+ORDER BY n.nth;
+
+-- name: add_outcomes
+-- Done, for good: one outcome per event, numbered in the order of application.
+INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
+SELECT n.place, n.outcome, n.reason, n.decided_at, n.policy_version
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[])
+    WITH ORDINALITY AS n (place, outcome, reason, decided_at, policy_version, nth)
+ORDER BY n.nth;
+
+-- name: notify
+-- Tell whoever holds a request open.
+SELECT pg_notify('lettrage_done', $1);
+
+-- name: put_off
+-- Give a failed event back: again after a backoff, or parked after the last try.
+UPDATE pending
+SET
+    parked = attempts >= $3,
+    leased_until = clock_timestamp() + least(power(2, attempts), 300) * interval '1 second',
+    error = left($2, 500)
+WHERE place = $1
+RETURNING parked;
+
+-- name: due_holds
+-- Holds that are over, without those whose evidence was there in time and is not tried yet, or is being tried for the
+-- first time since less than 2 s: evidence comes first. Looks from a low-water mark on, where there is one.
+SELECT p.regie, p.reference, h.payable_again_at
+FROM holds AS h
+INNER JOIN payments AS p ON h.payment_id = p.id
+WHERE
+    h.payable_again_at <= clock_timestamp()
+    AND h.payable_again_at >= coalesce($2::timestamptz, '-infinity')
+    AND NOT EXISTS (
+        SELECT 1
+        FROM gateway_references AS r
+        INNER JOIN pending AS w ON r.regie = w.regie AND r.gateway_reference = w.subject
+        INNER JOIN events AS e ON w.place = e.place
+        WHERE
+            r.payment_id = h.payment_id
+            AND NOT w.parked
+            AND w.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
+            AND e.received_at <= h.payable_again_at
+            AND (w.attempts = 0 OR (w.attempts = 1 AND w.claimed_at > clock_timestamp() - interval '2 seconds'))
+    )
+ORDER BY h.payable_again_at
+LIMIT $1;
+
+-- name: one_sweep
+-- One sweep at a time; whoever finds it taken has nothing to do. Ends with the transaction.
+SELECT pg_try_advisory_xact_lock(7233177);
+
+-- name: next_deadline
+SELECT extract(EPOCH FROM min(payable_again_at) - clock_timestamp())::float8 FROM holds;
+
+-- name: waiting
+-- Queues with claimable work that nobody took for a while.
+SELECT DISTINCT queue
+FROM (
+    (
+        SELECT queue, place FROM pending
+        WHERE queue <> 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
+        ORDER BY place LIMIT 100
+    )
+    UNION ALL
+    (
+        SELECT queue, place FROM pending
+        WHERE queue = 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
+        ORDER BY place LIMIT 100
+    )
+) AS p
+INNER JOIN events AS e USING (place)
+WHERE e.received_at <= clock_timestamp() - $1::interval;
+
+-- name: sync_policy
+-- Make a régie's policy current; a new version only when it differs from the current one.
+WITH latest AS (
+    SELECT p.version, p.body
+    FROM policies AS p
+    WHERE p.regie = $1
+    ORDER BY p.version DESC
+    LIMIT 1
+),
+
+added AS (
+    INSERT INTO policies (regie, version, body)
+    SELECT $1, coalesce((SELECT version FROM latest), 0) + 1, $3::jsonb
+    WHERE NOT EXISTS (SELECT 1 FROM latest WHERE body = $3::jsonb)
+    RETURNING version
+)
+
+INSERT INTO regies (code, label, policy_version)
+SELECT $1, $2, coalesce((SELECT version FROM added), (SELECT version FROM latest))
+ON CONFLICT (code) DO UPDATE
+SET label = excluded.label, policy_version = excluded.policy_version
+WHERE (regies.label, regies.policy_version) IS DISTINCT FROM (excluded.label, excluded.policy_version);
