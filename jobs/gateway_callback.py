@@ -11,4 +11,4 @@ from worker.app import App
 async def gateway_callback() -> None:
     """Drain the callbacks."""
     clear_contextvars()
-    await App.current().drain(Queue.GATEWAY_CALLBACK)
+    await App.current().answer(Queue.GATEWAY_CALLBACK)

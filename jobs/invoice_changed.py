@@ -11,4 +11,4 @@ from worker.app import App
 async def invoice_changed() -> None:
     """Drain the facts, in the order they were received."""
     clear_contextvars()
-    await App.current().drain(Queue.INVOICE_CHANGED)
+    await App.current().answer(Queue.INVOICE_CHANGED)

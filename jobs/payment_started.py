@@ -11,4 +11,4 @@ from worker.app import App
 async def payment_started() -> None:
     """Drain the facts, in the order they were received."""
     clear_contextvars()
-    await App.current().drain(Queue.PAYMENT_STARTED)
+    await App.current().answer(Queue.PAYMENT_STARTED)

@@ -11,4 +11,4 @@ from worker.app import App
 async def payment_timeout() -> None:
     """End every hold that is due by the database's clock."""
     clear_contextvars()
-    await App.current().drain(Queue.PAYMENT_TIMEOUT)
+    await App.current().answer(Queue.PAYMENT_TIMEOUT)

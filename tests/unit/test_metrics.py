@@ -13,9 +13,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring import metrics
-from monitoring.metrics import EVENT_SECONDS, STATE_GAUGES, Sample, events_reconciled, exposition
+from monitoring.metrics import EVENT_SECONDS, STATE_GAUGES, Sample, exposition, reconciled
 from monitoring.state import StateGauges
-from schemas.decisions import Applied, Outcome
+from schemas.decisions import Applied, Done, Outcome
 from schemas.events import Event, EventType
 
 CONTRACT = {
@@ -68,7 +68,19 @@ def test_no_label_can_name_a_family(shown: bytes) -> None:
         for sample in family.samples
         for label in sample.labels
     }
-    assert labels <= {"type", "outcome", "regie", "state", "kind", "gateway", "queue", "le", "version", "python"}
+    assert labels <= {
+        "type",
+        "outcome",
+        "regie",
+        "state",
+        "kind",
+        "gateway",
+        "queue",
+        "client",
+        "le",
+        "version",
+        "python",
+    }
 
 
 def test_promtool_has_nothing_to_say(shown: bytes, promtool: str) -> None:
@@ -80,22 +92,30 @@ def test_promtool_has_nothing_to_say(shown: bytes, promtool: str) -> None:
 def test_outcomes_are_counted_by_type_and_timed_from_receipt() -> None:
     """Two events of one batch: each counts once, under its own outcome, with its own time."""
     now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-    events = [_event(1, now - timedelta(seconds=0.2)), _event(2, now - timedelta(seconds=4))]
-    applied = [
-        Applied(place=1, outcome=Outcome.APPLIED, reason="started"),
-        Applied(place=2, outcome=Outcome.REFUSED, reason="late"),
-    ]
-    before = _events("applied"), _events("refused"), _seconds("count"), _seconds("sum")
-    events_reconciled(events, applied, now)
-    after = _events("applied"), _events("refused"), _seconds("count"), _seconds("sum")
+    early, late = _event(1, now - timedelta(seconds=0.2)), _event(2, now - timedelta(seconds=4))
+    applied = Applied(place=1, outcome=Outcome.APPLIED, reason="started")
+    refused = Applied(place=2, outcome=Outcome.REFUSED, reason="started_after_deadline")
+    before = _events("applied"), _events("refused"), _seconds("event", "count"), _seconds("event", "sum")
+    reconciled(Done(decided_at=now, applied=[(early, applied), (late, refused)]))
+    after = _events("applied"), _events("refused"), _seconds("event", "count"), _seconds("event", "sum")
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 2, pytest.approx(4.2)]
 
 
-def test_an_event_done_by_another_worker_is_not_counted_twice() -> None:
-    """Only what was applied here counts here."""
-    before = _events("applied"), _seconds("count")
-    events_reconciled([_event(1, datetime.now(UTC))], [])
-    assert (_events("applied"), _seconds("count")) == before
+def test_reactivations_are_counted_with_how_late_they_were() -> None:
+    """One per invoice that a deadline made payable again, under its régie."""
+    labels = {"regie": "cantine"}
+    before = _seconds("reactivation_lateness", "sum")
+    lateness = [("cantine", 0.01), ("cantine", 0.03)]
+    reconciled(Done(decided_at=datetime.now(UTC), lateness=lateness))
+    assert REGISTRY.get_sample_value("lettrage_reactivations_total", labels) == 2
+    assert _seconds("reactivation_lateness", "sum") - before == pytest.approx(0.04)
+
+
+def test_a_transaction_that_did_nothing_counts_nothing() -> None:
+    """What another worker did is counted there."""
+    before = _events("applied"), _seconds("event", "count")
+    reconciled(Done())
+    assert (_events("applied"), _seconds("event", "count")) == before
 
 
 def test_a_batch_of_times_counts_like_each_alone() -> None:
@@ -206,5 +226,5 @@ def _events(outcome: str) -> float:
     return REGISTRY.get_sample_value("lettrage_events_total", labels) or 0.0
 
 
-def _seconds(part: str) -> float:
-    return REGISTRY.get_sample_value(f"lettrage_event_seconds_{part}") or 0.0
+def _seconds(name: str, part: str) -> float:
+    return REGISTRY.get_sample_value(f"lettrage_{name}_seconds_{part}") or 0.0

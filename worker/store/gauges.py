@@ -1,7 +1,7 @@
 """The state gauges' values, read from PostgreSQL when somebody scrapes. Source: the contract's "Metrics"."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, Self
 
 import asyncpg
 
@@ -13,12 +13,14 @@ from worker.store.sql import load
 QUERIES: Final = load("metrics.sql")
 
 ACQUIRE_SECONDS: Final = 2
-"""A scrape does not wait longer for a connection: requests come first."""
+"""A scrape does not wait longer for a connection, made or free."""
 QUERY_SECONDS: Final = 10
 """Longer than counting ten million invoices takes; a scrape that waits for a lock is given up."""
+CONNECTIONS: Final = 2
+"""The quick statements do not wait for the slow one."""
 CENTS_PER_EURO: Final = 100
 
-Row = Mapping[str, object]
+Row = Mapping[str, object] | asyncpg.Record
 
 
 class Gauges:
@@ -27,6 +29,23 @@ class Gauges:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
 
+    @classmethod
+    async def open(cls, database_url: str) -> Self:
+        """Gauges on connections of their own, made at the first scrape: counting takes none from requests."""
+        pool = await asyncpg.create_pool(
+            database_url,
+            min_size=0,
+            max_size=CONNECTIONS,
+            timeout=ACQUIRE_SECONDS,
+            command_timeout=QUERY_SECONDS,
+            server_settings={"application_name": "lettrage metrics", "default_transaction_read_only": "on"},
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Drop the connections; a reading under way is of no use any more."""
+        self._pool.terminate()
+
     def readings(self) -> dict[str, Callable[[], Awaitable[list[Sample]]]]:
         """What there is to read, by the query's name; each raises whatever the driver does."""
         return {name: self._reading(name, samples) for name, samples in _SAMPLES.items()}
@@ -34,7 +53,7 @@ class Gauges:
     def _reading(self, query: str, samples: "Samples") -> Callable[[], Awaitable[list[Sample]]]:
         async def read() -> list[Sample]:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                return list(samples(await connection.fetch(vars(QUERIES)[query], timeout=QUERY_SECONDS)))
+                return list(samples(await connection.fetch(vars(QUERIES)[query])))
 
         return read
 

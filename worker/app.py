@@ -1,0 +1,238 @@
+"""The composition root: one process's store, views, reconciler and bell, built from its settings.
+
+Everything a process shares lives here, on one event loop; `App.open` waits for the database and the schema instead
+of failing, and `App.current` is what an actor finds.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import ClassVar, Final, Literal, Self
+
+import asyncpg
+import structlog
+
+from monitoring import metrics
+from monitoring.health import Readiness, readiness
+from monitoring.outages import Outage
+from monitoring.state import StateGauges
+from schemas.events import Event, GatewayCallback, Queue
+from schemas.reports import Report
+from worker.broker import Bell
+from worker.gateways.interpret import interpret
+from worker.gateways.port import GatewayConfig
+from worker.lane import Lane
+from worker.reconcile import Reconciler
+from worker.settings import Settings
+from worker.store import migrate
+from worker.store.gauges import Gauges
+from worker.store.postgres import PostgresStore
+from worker.store.views import Views
+
+Role = Literal["web", "worker", "clock"]
+
+STORE_CONNECTIONS: Final = 4
+"""One per lane, and one to look with; PostgreSQL has a hundred for all processes."""
+VIEW_CONNECTIONS: Final = 4
+"""Reading requests at once; more would only queue in the database."""
+READY_SECONDS: Final = 0.5
+"""Between two looks whether the database and its schema are there."""
+UNREADY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, migrate.MigrationError)
+"""What a database raises that is absent, starting, restoring, full, or not migrated as this code wants it."""
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
+
+
+class RegieNotConfiguredError(Exception):
+    """A callback of a régie whose keys this process does not have: another may, or will after a restart.
+
+    So it is tried again and then parked, where people see it: it may be the proof of a payment.
+    """
+
+
+class SchemaNotCurrentError(migrate.MigrationError):
+    """The database has not been migrated yet: `lettrage migrate` does it."""
+
+
+class App:
+    """One process of Lettrage. `open` it; everything else is for whoever runs inside."""
+
+    _current: ClassVar["App | None"] = None
+
+    def __init__(self, settings: Settings, store: PostgresStore, views: Views, gauges: Gauges, bell: Bell) -> None:
+        self.settings = settings
+        self.store = store
+        self.views = views
+        self.bell = bell
+        self._state = StateGauges(gauges.readings())
+        self._reconciler = Reconciler(store, Interpreter(gateways_of(settings)), metrics.reconciled)
+        facts = _Drained(self._reconciler, Queue.PAYMENT_STARTED)
+        callbacks = _Drained(self._reconciler, Queue.GATEWAY_CALLBACK)
+        self._facts, self._callbacks = Lane(facts), Lane(callbacks)
+        self._sweep = Lane(self._reconciler.end_due_holds)
+        self._outage = Outage("drain_failing", "drain_works")
+
+    @classmethod
+    def current(cls) -> "App":
+        """This process's application, for the actors."""
+        assert cls._current is not None, "actors run inside App.open"
+        return cls._current
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, role: Role) -> AsyncIterator[Self]:
+        """The application on this event loop, once the database answers and its schema is current."""
+        assert settings.database_url is not None, "the caller finds the embedded server's address"
+        assert settings.redis_url is not None, "the caller finds the embedded server's address"
+        async with AsyncExitStack() as stack:
+            store = await _ready_store(settings.database_url, f"lettrage {role}")
+            stack.push_async_callback(store.close)
+            await store.sync_policies(settings.policies)
+            views = await Views.open(settings.database_url, size=VIEW_CONNECTIONS)
+            stack.push_async_callback(views.close)
+            gauges = await Gauges.open(settings.database_url)
+            stack.push_async_callback(gauges.close)
+            bell = Bell(settings.redis_url)
+            stack.push_async_callback(bell.close)
+            app = cls(settings, store, views, gauges, bell)
+            cls._current = app
+            log.info("process_ready", role=role)
+            yield app
+            cls._current = None
+
+    def ring(self, queue: Queue) -> None:
+        """Wake whoever drains that queue; returns at once. Call after the commit."""
+        self.bell.ring(queue)
+
+    async def answer(self, queue: Queue) -> None:
+        """What an actor does when its bell rings: let the next event ring again, then drain."""
+        await self.bell.answered(queue)
+        await self.drain(queue)
+
+    async def drain(self, queue: Queue) -> None:
+        """Reconcile what waits in that queue, once at a time here. What fails stays pending, for the clock."""
+        try:
+            await self._lane(queue).run()
+            self._outage.works()
+        except Exception as error:  # noqa: BLE001 (nothing is lost: whoever comes next takes it)
+            self._outage.fails(error)
+
+    async def end_due_holds(self) -> None:
+        """Write the end of every hold that is over, once at a time here. Raises whatever the store does."""
+        await self._sweep.run()
+
+    async def next_deadline(self) -> float | None:
+        """Seconds until the next hold is over; see the store."""
+        return await self.store.next_deadline()
+
+    async def waiting(self, older_than_seconds: float) -> list[Queue]:
+        """Queues that nobody drained for that long; see the store."""
+        return await self.store.waiting(older_than_seconds)
+
+    def stop(self) -> None:
+        """Take nothing new: what is being drained ends after its batch."""
+        self._reconciler.stop()
+
+    async def scrape(self) -> bytes:
+        """The web's `/metrics`: every process's own, and the state gauges while the database answers."""
+        samples, _ = await asyncio.gather(self._state.samples(), self.bell.check())
+        return await asyncio.to_thread(metrics.exposition, samples)
+
+    async def readiness(self) -> Readiness:
+        """What `/readyz` says."""
+        return await readiness(self._schema_is_current, self.bell.check)
+
+    async def _schema_is_current(self) -> bool:
+        async with self.store.pool.acquire(timeout=READY_SECONDS) as connection:
+            return await migrate.current(connection)
+
+    def _lane(self, queue: Queue) -> Lane:
+        match queue:
+            case Queue.GATEWAY_CALLBACK:
+                return self._callbacks
+            case Queue.PAYMENT_TIMEOUT:
+                return self._sweep
+            case Queue.PAYMENT_STARTED | Queue.INVOICE_CHANGED | Queue.PAYMENT_CORRECTED:
+                return self._facts
+
+
+class Interpreter:
+    """Reads callbacks with their régie's own gateway and keys."""
+
+    def __init__(self, gateways: Mapping[str, GatewayConfig]) -> None:
+        self._gateways = gateways
+
+    async def __call__(self, event: Event) -> Report:
+        """What a stored callback says.
+
+        Raises:
+            RegieNotConfiguredError: its keys are not here.
+        """
+        assert isinstance(event.data, GatewayCallback)
+        gateway = self._gateways.get(event.regie)
+        if gateway is None:
+            raise RegieNotConfiguredError(event.regie)
+        return _interpret(gateway, event.data)
+
+
+def gateways_of(settings: Settings) -> dict[str, GatewayConfig]:
+    """Each régie's gateway, with its secrets in clear."""
+    return {
+        code: GatewayConfig(
+            regie=code, kind=regie.policy.gateway, mode=regie.policy.mode, options=regie.revealed_options()
+        )
+        for code, regie in settings.regies.items()
+    }
+
+
+def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report:
+    began = time.perf_counter()
+    body = base64.b64decode(callback.body)
+    report = interpret(gateway, callback.method, callback.query, body, callback.headers or {})
+    outcome = report.result.name.lower() if report.verified else report.why or "unverified"
+    metrics.GATEWAY_REQUESTS.labels(gateway.kind, outcome).inc()
+    metrics.GATEWAY_REQUEST_SECONDS.labels(gateway.kind).observe(time.perf_counter() - began)
+    return report
+
+
+async def _ready_store(database_url: str, application_name: str) -> PostgresStore:
+    """The store, once the database answers and has the schema that this code wants; told once while it does not."""
+    outage = Outage("database_awaited", "database_found")
+    while True:
+        try:
+            store = await _store_with_schema(database_url, application_name)
+        except UNREADY as error:
+            outage.fails(error)
+            await asyncio.sleep(READY_SECONDS)
+        else:
+            outage.works()
+            return store
+
+
+async def _store_with_schema(database_url: str, application_name: str) -> PostgresStore:
+    store = await PostgresStore.open(database_url, size=STORE_CONNECTIONS, application_name=application_name)
+    try:
+        async with store.pool.acquire() as connection:
+            await _expect_schema(connection)
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def _expect_schema(connection: migrate.Connection) -> None:
+    if not await migrate.current(connection):
+        raise SchemaNotCurrentError("run `lettrage migrate`")
+
+
+class _Drained:
+    """Draining one queue, as a lane's work."""
+
+    def __init__(self, reconciler: Reconciler, queue: Queue) -> None:
+        self._reconciler = reconciler
+        self._queue = queue
+
+    async def __call__(self) -> int:
+        return await self._reconciler.drain(self._queue)
