@@ -32,6 +32,7 @@ demo: install ## play a few families through a whole installation (ARGS=--once e
 .PHONY: test
 test: $(TESTABLE) test-machine ## install what the tests need and run all of them
 	$(PYTEST) -m "not nightly" $(ARGS)
+	$(PYTEST) -m "not nightly" --older-postgres tests/integration
 
 .PHONY: check
 check: $(TESTABLE) ## lint, types, import contracts, SQL, alert rules
@@ -61,6 +62,7 @@ chaos: $(TESTABLE) ## real processes under faults, longer than in `make test` (S
 .PHONY: nightly
 nightly: $(TESTABLE) test-machine check ## everything at full length: big tables, long chaos, 100,000 seeds
 	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 $(ARGS)
+	$(PYTEST) --timeout=0 --older-postgres tests/integration
 	@$(MAKE) simulate
 
 .PHONY: bench
