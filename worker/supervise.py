@@ -21,11 +21,12 @@ import structlog
 
 log = structlog.get_logger()
 
-AT_ONCE_SECONDS: Final = 3.0
-"""A program that lived less died at once: starting it again immediately would burn a core."""
+AT_ONCE_SECONDS: Final = 10.0
+"""A program that lived less died at once (importing alone may take seconds on a busy machine): starting it again
+immediately, each time, would burn a core."""
 FIRST_PAUSE_SECONDS: Final = 0.1
-LONGEST_PAUSE_SECONDS: Final = 5.0
-"""A program that cannot start is tried this often: a person who mends it should not have to wait."""
+LONGEST_PAUSE_SECONDS: Final = 2.0
+"""A program that cannot start is tried this often: once it can, it runs within seconds, however long that took."""
 DRAIN_SECONDS: Final = 18.0
 """How long programs may finish what they have begun; below the 25 s after which platforms kill, with room for
 the servers to stop."""

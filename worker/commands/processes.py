@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+import structlog
 import uvloop
 
 from monitoring import logs
@@ -14,6 +15,8 @@ from worker.commands.help import Command
 from worker.commands.installation import settings_or_fail, with_servers
 from worker.settings import Settings
 from worker.supervise import end_with_supervisor
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
 MAINS: Final = {
     "web": "worker.web.server:serve",
@@ -60,17 +63,17 @@ def run(name: str) -> None:
 
     Raises:
         TryLater: there is no address of a database or of Redis.
-        Failed: the configuration has faults, or the port is taken.
+        Failed: the configuration has faults, the port is taken, or nobody foresaw what happened.
     """
     end_with_supervisor()
     logs.configure()
     settings = with_servers(settings_or_fail())
-    main = _main(name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main(settings))
-    except OSError as error:
-        raise Failed(f"lettrage {name} cannot go on: {error}") from error
+            runner.run(_main(name)(settings))
+    except Exception as error:  # the log is where whoever looks after a process looks
+        log.exception("process_failed", process=name)
+        raise Failed(f"lettrage {name} cannot go on: {type(error).__name__}: {error}") from None
 
 
 def _main(name: str) -> Callable[[Settings], Coroutine[Any, Any, None]]:
