@@ -1,5 +1,7 @@
 """The web process on a real database, with everything around it in sight: the parts that its tests stand on."""
 
+# ruff: noqa: ANN401 (events are any JSON, wrong ones too)
+
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -11,16 +13,14 @@ from typing import Any
 import asyncpg
 from aiohttp import ClientResponse, ClientSession
 
+from monitoring.health import Readiness, readiness
 from monitoring.metrics import exposition
-from schemas.events import Event, Queue
+from schemas.events import Queue
 from schemas.records import Policy
-from schemas.reports import Report
-from worker.gateways.interpret import interpret
-from worker.gateways.port import GatewayConfig
+from worker.app import Interpreter, gateways_of
 from worker.reconcile import Reconciler
 from worker.settings import Client, Regie, Settings
 from worker.store import migrate
-from worker.store.outcomes import Outcomes
 from worker.store.postgres import PostgresStore
 from worker.store.views import Views
 from worker.web.server import serving
@@ -46,7 +46,7 @@ def _regie(code: str, gateway: str = "dummy", options: Mapping[str, Any] | None 
     return Regie(code=code, policy=Policy(**chosen), options=options or {})
 
 
-def settings() -> Settings:
+def settings(database_url: str) -> Settings:
     """Three régies and five clients, each of which may do something else."""
     lyra = {"vads_site_id": LYRA_SITE, "secret_production": LYRA_SECRET, "secret_test": LYRA_SECRET}
     regies = [
@@ -61,7 +61,7 @@ def settings() -> Settings:
         _client("sender", {"events"}, {"enfance"}),
         _client("admin", {"admin"}, {"*"}),
     ]
-    return Settings(clients=dict(clients), regies={regie.code: regie for regie in regies})
+    return Settings(database_url=database_url, clients=dict(clients), regies={regie.code: regie for regie in regies})
 
 
 @dataclass
@@ -87,14 +87,12 @@ class Composed:
     settings: Settings
     store: Any
     views: Views
-    outcomes: Outcomes
     pool: "asyncpg.Pool[Any]"
     bell: RecordingBell = field(default_factory=RecordingBell)
 
-    async def schema_problem(self) -> str | None:
-        """Ask the database."""
-        async with self.pool.acquire(timeout=1) as connection:
-            return None if await migrate.current(connection) else "migrations are missing"
+    async def readiness(self) -> Readiness:
+        """Ask the database, and the bell."""
+        return await readiness(self._schema_is_current, self.bell.check)
 
     async def scrape(self) -> bytes:
         """Show this process's metrics."""
@@ -102,41 +100,33 @@ class Composed:
 
     async def reconcile(self) -> int:
         """Do a worker's work: everything pending, facts before callbacks."""
-        reconciler = Reconciler(self.store, self._interpret, lambda _done: None)
+        reconciler = Reconciler(self.store, Interpreter(gateways_of(self.settings)), lambda _done: None)
         done = [await reconciler.drain(queue) for queue in (Queue.PAYMENT_STARTED, Queue.GATEWAY_CALLBACK)]
         return sum(done)
 
     async def end_due_holds(self) -> int:
         """Do the clock's work."""
-        return await Reconciler(self.store, self._interpret, lambda _done: None).end_due_holds()
+        return await Reconciler(self.store, Interpreter(gateways_of(self.settings)), lambda _done: None).end_due_holds()
 
     async def events(self) -> list[asyncpg.Record]:
         """Every event that was stored, in order."""
         rows: list[asyncpg.Record] = await self.pool.fetch("SELECT * FROM events ORDER BY place")
         return rows
 
-    async def _interpret(self, event: Event) -> Report:
-        regie = self.settings.regies[event.regie]
-        gateway = GatewayConfig(
-            regie=event.regie,
-            kind=regie.policy.gateway,
-            mode=regie.policy.mode,
-            options=regie.revealed_options(),
-        )
-        data = event.data
-        return interpret(gateway, data.method, data.query, data.body.encode(), data.headers or {})
+    async def _schema_is_current(self) -> bool:
+        async with self.pool.acquire(timeout=1) as connection:
+            return await migrate.current(connection)
 
 
 @asynccontextmanager
 async def composed(database_url: str, configured: Settings | None = None) -> AsyncIterator[Composed]:
     """The application on that database, with its régies known."""
-    chosen = configured or settings()
+    chosen = configured or settings(database_url)
     store = await PostgresStore.open(database_url)
     try:
         await store.sync_policies(chosen.policies)
         views = Views(store.pool)
-        outcomes = Outcomes(database_url, views.outcome)
-        yield Composed(chosen, store, views, outcomes, store.pool)
+        yield Composed(chosen, store, views, store.pool)
     finally:
         await store.close()
 

@@ -222,7 +222,7 @@ async def _store_with_schema(database_url: str, application_name: str) -> Postgr
     return store
 
 
-async def _expect_schema(connection: migrate.Connection) -> None:
+async def _expect_schema(connection: "migrate.Connection") -> None:
     if not await migrate.current(connection):
         raise SchemaNotCurrentError("run `lettrage migrate`")
 

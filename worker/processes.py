@@ -66,13 +66,13 @@ async def _run(settings: Settings, role: Role, work: Work) -> None:
         serving_metrics(settings.metrics_host, settings.metrics_port, token),
         AsyncExitStack() as stack,
     ):
-        app = await _unless_stopped(stack.enter_async_context(App.open(settings, role)), stop)
+        app = await unless_stopped(stack.enter_async_context(App.open(settings, role)), stop)
         if app is not None:
             await work(app, stop)
     log.info("process_stopped", role=role)
 
 
-async def _unless_stopped(opening: Awaitable[App], stop: asyncio.Event) -> App | None:
+async def unless_stopped(opening: Awaitable[App], stop: asyncio.Event) -> App | None:
     """The application once it is open; None when told to stop while it waited for the database."""
     opened = asyncio.ensure_future(opening)
     stopped = asyncio.create_task(stop.wait())

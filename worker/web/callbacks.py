@@ -16,7 +16,6 @@ from aiohttp import web
 from schemas.events import EventType, GatewayCallback, NewEvent
 from worker.gateways.interpret import interpret, peek, reply
 from worker.gateways.port import GatewayConfig
-from worker.settings import Regie
 from worker.web.bodies import body_of
 from worker.web.cloudevents import MAX_CALLBACK_BYTES, digest_of
 from worker.web.ingest import Ingest
@@ -43,8 +42,10 @@ _NO_URL: Final = re.compile(rb"[^\x21-\x7e]")
 class CallbacksIn:
     """Takes callbacks from gateways."""
 
-    def __init__(self, configured: Mapping[str, Regie], regies: Regies, ingest: Ingest, quotas: CallbackQuotas) -> None:
-        self._gateways = {code: _gateway_of(regie) for code, regie in configured.items()}
+    def __init__(
+        self, gateways: Mapping[str, GatewayConfig], regies: Regies, ingest: Ingest, quotas: CallbackQuotas
+    ) -> None:
+        self._gateways = gateways
         self._regies = regies
         self._ingest = ingest
         self._quotas = quotas
@@ -87,15 +88,6 @@ class CallbacksIn:
             return
         if not self._quotas.spend(callback.regie, address, len(callback.query) + len(body)):
             raise Refused(TOO_MANY_CALLBACKS.problem("Callbacks with a valid signature are still taken"))
-
-
-def _gateway_of(regie: Regie) -> GatewayConfig:
-    return GatewayConfig(
-        regie=regie.code,
-        kind=regie.policy.gateway,
-        mode=regie.policy.mode,
-        options=regie.revealed_options(),
-    )
 
 
 def _event(callback: GatewayCallback, kind: str, target: bytes, body: bytes) -> NewEvent:

@@ -1,18 +1,13 @@
 """`/livez`, `/readyz`, `/metrics`: for who runs it. Source: the contract's "Operations"."""
 
-import asyncio
-from typing import Final
-
 from aiohttp import web
+from msgspec import to_builtins
 
 from monitoring.metrics import CONTENT_TYPE
 from monitoring.server import is_authorized
 from worker.web.answers import json_answer
 from worker.web.ports import App
 from worker.web.problems import SERVER, UNAUTHORIZED, answer
-
-READY_SECONDS: Final = 2.0
-"""A probe's patience; a database that needs longer is not ready."""
 
 
 class Operations:
@@ -33,10 +28,9 @@ class Operations:
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """The database answers and its schema is current; Redis is told, but nobody needs it."""
-        database, redis = await asyncio.gather(self._database(), self._redis())
-        ready = database == "ok"
-        said = {"status": "ready" if ready else "not ready", "database": database, "redis": redis}
-        return json_answer(said, 200 if ready else 503)
+        found = await self._app.readiness()
+        said = {"status": "ready" if found.ready else "not_ready", **to_builtins(found)}
+        return json_answer(said, 200 if found.ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Every metric, in Prometheus's text format."""
@@ -44,19 +38,3 @@ class Operations:
             return answer(UNAUTHORIZED.problem("Send the metrics token as Authorization: Bearer"))
         text = await self._app.scrape()
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Server": SERVER})
-
-    async def _database(self) -> str:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                return await self._app.schema_problem() or "ok"
-        except TimeoutError:
-            return f"does not answer within {READY_SECONDS:g} s"
-        except Exception as error:  # noqa: BLE001 (whatever the driver raises, it is not ready)
-            return f"cannot be used: {type(error).__name__}"
-
-    async def _redis(self) -> str:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                return "ok" if await self._app.bell.check() else "down"
-        except TimeoutError:
-            return "down"

@@ -2,22 +2,18 @@
 
 from typing import Protocol
 
+from monitoring.health import Readiness
 from schemas.events import Queue
 from worker.settings import Settings
-from worker.store.outcomes import Outcomes
 from worker.store.views import Views
 from worker.web.ingest import Records
 
 
 class Bell(Protocol):
-    """Wakes workers, and says whether it could."""
+    """Wakes workers."""
 
     def ring(self, queue: Queue) -> None:
         """Wake whoever drains that queue; returns at once, never fails."""
-        ...
-
-    async def check(self) -> bool:
-        """Whether Redis answers now."""
         ...
 
 
@@ -40,17 +36,12 @@ class App(Protocol):
         ...
 
     @property
-    def outcomes(self) -> Outcomes:
-        """Where who waits for an outcome hears of it."""
-        ...
-
-    @property
     def bell(self) -> Bell:
         """What wakes workers after a commit."""
         ...
 
-    async def schema_problem(self) -> str | None:
-        """Why the database is not ready, None when it answers and its schema is current."""
+    async def readiness(self) -> Readiness:
+        """What `/readyz` says."""
         ...
 
     async def scrape(self) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +12,11 @@ import structlog
 from aiohttp import hdrs, web
 
 from monitoring.metrics import CLIENT_CLOCK_SKEW_SECONDS
+from worker.app import App as Composed
+from worker.app import gateways_of
+from worker.processes import unless_stopped
 from worker.settings import Settings
+from worker.store.outcomes import Outcomes
 from worker.store.port import StoreUnavailableError
 from worker.web.callbacks import CallbacksIn
 from worker.web.connections import Runner
@@ -50,8 +54,10 @@ def create_app(app: App) -> web.Application:
     configured = {code: regie.policy.gateway for code, regie in settings.regies.items()}
     regies = Regies(app.views, configured)
     ingest = Ingest(app.store, app.bell.ring)
-    events = EventsIn(settings.clients, regies, ingest, app.outcomes, _note_skew)
-    callbacks = CallbacksIn(settings.regies, regies, ingest, CallbackQuotas())
+    assert settings.database_url is not None, "the caller finds the embedded server's address"
+    outcomes = Outcomes(settings.database_url, app.views.outcome)
+    events = EventsIn(settings.clients, regies, ingest, outcomes, _note_skew)
+    callbacks = CallbacksIn(gateways_of(settings), regies, ingest, CallbackQuotas())
     reading = Reading(settings.clients, regies, app.views)
     application = web.Application(middlewares=[_problems])
     routes = [
@@ -64,7 +70,7 @@ def create_app(app: App) -> web.Application:
     for route in routes:
         route.kwargs["expect_handler"] = _expected
     application.add_routes(routes)
-    application.cleanup_ctx.append(_background(app, regies, ingest))
+    application.cleanup_ctx.append(_background(outcomes, regies, ingest))
     return application
 
 
@@ -82,21 +88,22 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[int]:
 
 async def serve(settings: Settings) -> None:
     """The web process, until SIGTERM or SIGINT."""
-    from worker.app import App as Composed
-
-    stopping = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with Composed(settings) as app, serving(app, settings.host, settings.port) as port:
-        log.info("web_serving", host=settings.host, port=port)
-        await stopping.wait()
-        log.info("web_stopping")
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        app = await unless_stopped(stack.enter_async_context(Composed.open(settings, "web")), stop)
+        if app is not None:
+            port = await stack.enter_async_context(serving(app, settings.host, settings.port))
+            log.info("web_serving", host=settings.host, port=port)
+            await stop.wait()
+    log.info("process_stopped", role="web")
 
 
-def _background(app: App, regies: Regies, ingest: Ingest) -> Callable[[web.Application], AsyncIterator[None]]:
+def _background(outcomes: Outcomes, regies: Regies, ingest: Ingest) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(_application: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(app.outcomes.listen()), asyncio.create_task(regies.keep_fresh())]
+        tasks = [asyncio.create_task(outcomes.listen()), asyncio.create_task(regies.keep_fresh())]
         yield
         await ingest.drain()
         for task in tasks:

@@ -1,6 +1,6 @@
 """Events come in over HTTP and are stored before they are acknowledged."""
 
-from tests.api import Api, issued, started
+from tests.api import Api, issued
 
 
 async def test_an_event_is_stored_before_it_is_acknowledged(api: Api) -> None:
