@@ -119,7 +119,10 @@ class Demo:
 
     async def begin(self) -> None:
         """Wait until Lettrage is ready, say where everything is, issue the invoices."""
-        await _until(self.lettrage.is_ready, READY_SECONDS, "Lettrage is not ready")
+        try:
+            await _until(self.lettrage.is_ready, READY_SECONDS, "Lettrage is not ready")
+        except DemoError as error:
+            raise DemoError(f"{error}. {self.installation.processes[0].last_words()}") from error
         addresses = self.installation.addresses
         _say(f"Ready after {time.monotonic() - self._began:.1f} s.\n")
         _say(f"  Portal             {addresses.portal}")

@@ -62,8 +62,12 @@ class Process:
         code = self.popen.poll()
         if code is None:
             return None
+        return f"{self.name} has ended with code {code}. {self.last_words()}"
+
+    def last_words(self) -> str:
+        """The end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES:]
-        return "\n  ".join([f"{self.name} has ended with code {code}. Its last words:", *lines])
+        return "\n  ".join([f"The last words of {self.name}:", *lines])
 
     def stop(self) -> None:
         """Ask it to end, wait, and end its whole group if it does not."""
@@ -93,7 +97,7 @@ class Installation:
 
 
 @contextmanager
-def installed() -> Iterator[Installation]:
+def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
     """Start everything in a temporary folder; stop everything and remove the folder, whatever happens."""
     if not (HERE / "examples" / "portal").is_dir():
         raise DemoError(f"{HERE} has no examples/: run the demo from a copy of the source, with `make demo`")
@@ -101,7 +105,9 @@ def installed() -> Iterator[Installation]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
         addresses = _free_addresses()
         token, key = secrets.token_urlsafe(24), secrets.token_hex(16)
-        _write_configurations(folder, addresses, token, key)
+        _write(folder / "lettrage.toml", _lettrage_toml(token, hold_seconds))
+        _write(folder / "gateway.toml", _gateway_toml(addresses, key))
+        _write(folder / "portal.toml", _portal_toml(addresses, token, key))
         processes = []
         for name, argv, environ in _programs(folder, addresses, key):
             process = _started(name, argv, environ, folder)
@@ -181,19 +187,13 @@ def _end_with(parent: int) -> Callable[[], None]:
     return ask_for_a_signal
 
 
-def _write_configurations(folder: Path, addresses: Addresses, token: str, key: str) -> None:
-    configurations = {
-        "lettrage.toml": _lettrage_toml(token),
-        "gateway.toml": _gateway_toml(addresses, key),
-        "portal.toml": _portal_toml(addresses, token, key),
-    }
-    for name, text in configurations.items():
-        path = folder / name
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
+def _write(path: Path, text: str) -> None:
+    """Write a file that only we can read: it holds a secret."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
 
 
-def _lettrage_toml(token: str) -> str:
+def _lettrage_toml(token: str, hold_seconds: int) -> str:
     """Two régies: one with a signed gateway in production, one with the dummy in test."""
     return f"""
 [[client]]
@@ -207,7 +207,7 @@ code = "{CHILDHOOD}"
 label = "Régie Enfance"
 gateway = "systempayv2"
 mode = "production"
-hold = "{HOLD_SECONDS}s"
+hold = "{hold_seconds}s"
 [regie.options]
 vads_site_id = "{SITE_ID}"
 signature_algo = "hmac_sha256"
@@ -218,7 +218,7 @@ code = "{CANTEEN}"
 label = "Régie Restauration scolaire"
 gateway = "dummy"
 mode = "test"
-hold = "{HOLD_SECONDS}s"
+hold = "{hold_seconds}s"
 """
 
 

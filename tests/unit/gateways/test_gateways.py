@@ -85,9 +85,7 @@ def test_a_kind_that_this_version_cannot_read_changes_nothing_and_is_shown(kind:
         ("departed", "idop=1", b"", None),
     ],
 )
-def test_a_raw_callback_says_which_payment_it_claims(
-    kind: str, query: str, body: bytes, reference: str | None
-) -> None:
+def test_a_raw_callback_says_which_payment_it_claims(kind: str, query: str, body: bytes, reference: str | None) -> None:
     """Unverified, in whatever name that gateway gives it; never what a column could not hold."""
     assert peek(kind, query, body) == reference
 

@@ -60,9 +60,7 @@ def test_a_signed_payment_is_believed_in_full(sign: Sign) -> None:
 def test_our_signatures_are_those_of_the_library() -> None:
     """The tests' own algorithm and eopayment's agree, so that neither is tested against itself."""
     for name, sign in (("sha1", sha1_signature), ("hmac_sha256", hmac_signature)):
-        backend = eopayment.get_backend("systempayv2")(
-            {"secret_production": PRODUCTION_KEY, "signature_algo": name}
-        )
+        backend = eopayment.get_backend("systempayv2")({"secret_production": PRODUCTION_KEY, "signature_algo": name})
         assert backend.signature(PAID) == sign(PAID, PRODUCTION_KEY)
 
 
@@ -176,9 +174,7 @@ def test_a_production_answer_is_not_expected_in_a_test_regie() -> None:
     assert_proves_nothing(posted(signed(PAID), regie("test")), "wrong_mode")
 
 
-@pytest.mark.parametrize(
-    "mode", ["foo", "production", "Production", "PRODUCTION ", "TES", "secret_test", "teſt"]
-)
+@pytest.mark.parametrize("mode", ["foo", "production", "Production", "PRODUCTION ", "TES", "secret_test", "teſt"])
 def test_a_mode_that_lyra_does_not_write(mode: str) -> None:
     """Exact case; the library raises on some of them and believes others."""
     report = posted(signed({**PAID, "vads_ctx_mode": mode}))
@@ -238,9 +234,7 @@ def test_a_renamed_status_cannot_turn_waiting_into_paid() -> None:
 def test_a_name_with_plus_signs_cannot_become_fields() -> None:
     """A payer called « x+AUTHORISED+… » splits it into fields of their own, and renames the refusal."""
     genuine = {**PAID, "vads_trans_status": "REFUSED", "vads_user_info": "x+AUTHORISED+forged+y"}
-    forged = {
-        key: value for key, value in genuine.items() if key not in ("vads_trans_status", "vads_user_info")
-    }
+    forged = {key: value for key, value in genuine.items() if key not in ("vads_trans_status", "vads_user_info")}
     forged |= {"vads_trans_ie": "REFUSED", "vads_trans_if": UUID, "vads_trans_ig": "x"}
     forged |= {"vads_trans_status": "AUTHORISED", "vads_trans_uuid": "forged", "vads_y": "y"}
     signature = hmac_signature(genuine, PRODUCTION_KEY)
@@ -289,9 +283,7 @@ def test_another_secret_proves_nothing() -> None:
 
 def test_a_regie_without_the_key_believes_nobody() -> None:
     """Without a secret the library signs with the word « None »: anybody could."""
-    gateway = GatewayConfig(
-        regie="enfance", kind="systempayv2", mode="production", options={"vads_site_id": SITE}
-    )
+    gateway = GatewayConfig(regie="enfance", kind="systempayv2", mode="production", options={"vads_site_id": SITE})
     for sign in (sha1_signature, hmac_signature):
         assert_proves_nothing(posted(signed(PAID, "None", sign), gateway), "signature_invalid")
         assert_proves_nothing(posted(signed(PAID, "", sign), gateway), "signature_invalid")

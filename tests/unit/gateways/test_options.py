@@ -89,6 +89,4 @@ def test_every_kind_can_be_checked(kind: str, mode: str) -> None:
         needed.add("mode")
     assert set(problems(kind, mode, {})) == needed
     needed -= {"mode"}
-    assert all(
-        "unknown option" not in text for text in problems(kind, mode, dict.fromkeys(needed, "x")).values()
-    )
+    assert all("unknown option" not in text for text in problems(kind, mode, dict.fromkeys(needed, "x")).values())
