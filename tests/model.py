@@ -81,9 +81,7 @@ def unsettled(number: str, cents: int, fact_id: str) -> Fact:
     return {"fact": "unsettled", "number": number, "cents": cents, "fact_id": fact_id}
 
 
-def resolution(
-    identifier: str, how: str, cents: int, *, kind: str, payment: Claimant, invoice: str | None
-) -> Fact:
+def resolution(identifier: str, how: str, cents: int, *, kind: str, payment: Claimant, invoice: str | None) -> Fact:
     """Someone closed the discrepancy (kind, payment, invoice) when it stood at `cents`."""
     return {
         "fact": "resolution",
@@ -101,6 +99,7 @@ def resolution(
 class Payment:
     """What became of one payment's money."""
 
+    lines: Mapping[str, int]
     amount: int
     received: int
     refunds: int
@@ -168,6 +167,7 @@ def judge(facts: Iterable[Fact]) -> Verdict:
 def payment_told(ref: str, payment: Mapping[str, Any], kept: Mapping[tuple[Claimant, str], int]) -> Payment:
     """The verdict on one payment."""
     return Payment(
+        lines=payment["lines"],
         amount=payment["amount"],
         received=payment["received"],
         refunds=payment["refunds"],
@@ -177,9 +177,7 @@ def payment_told(ref: str, payment: Mapping[str, Any], kept: Mapping[tuple[Claim
     )
 
 
-def invoice_told(
-    number: str, invoice: Mapping[str, Any], kept: Mapping[tuple[Claimant, str], int]
-) -> Invoice:
+def invoice_told(number: str, invoice: Mapping[str, Any], kept: Mapping[tuple[Claimant, str], int]) -> Invoice:
     """The verdict on one invoice: withdrawn, else paid when credits ≥ amount, else payable."""
     covered = "paid" if invoice["credits"] >= invoice["amount"] else "payable"
     return Invoice(
@@ -287,9 +285,7 @@ def invoices_known(known: Sequence[Fact], payments: Mapping[str, Any]) -> list[s
     return sorted(named | {fact["number"] for fact in of_kind(known, "issued")})
 
 
-def claim_of(
-    number: str, known: Sequence[Fact], starts: Mapping[str, Any], paid: Sequence[str]
-) -> dict[str, Any]:
+def claim_of(number: str, known: Sequence[Fact], starts: Mapping[str, Any], paid: Sequence[str]) -> dict[str, Any]:
     """All that is owed and credited of one invoice."""
     last = latest(changes_of(number, known))
     gone = last is not None and last["fact"] == "withdrawn"
@@ -375,9 +371,7 @@ def money_of(
 ) -> dict[str, Any]:
     """All that was received for one payment and taken or given back of it."""
     lines, amount = starts[reference]["lines"], starts[reference]["amount"]
-    own = {
-        key: charge for key, charge in charges.items() if key[0] in starts[reference]["gateway_references"]
-    }
+    own = {key: charge for key, charge in charges.items() if key[0] in starts[reference]["gateway_references"]}
     charged, rejected = sum_of("PV", own), sum_of("Z", own)
     reversals = reversals_of(reference, own, known)
     received = max(0, charged - reversals)
@@ -478,9 +472,7 @@ def to_give_back(
     """What a paid payment did not keep, by why; refunds reduce it from the last."""
     lines = payment["lines"]
     gone = {number for number in lines if invoices[number]["withdrawn"]}
-    why: list[tuple[str, str | None, int]] = [
-        ("paid_withdrawn", number, lines[number]) for number in sorted(gone)
-    ]
+    why: list[tuple[str, str | None, int]] = [("paid_withdrawn", number, lines[number]) for number in sorted(gone)]
     for number in sorted(set(lines) - gone):
         others = sum(cents for (who, n), cents in kept.items() if n == number and who != reference)
         why.append(("double_payment", number, min(lines[number] - kept[reference, number], others)))

@@ -62,9 +62,7 @@ def test_refund_400_of_either_leaves_500(reference: str) -> None:
 
 @pytest.mark.parametrize("reference", ["p", "q"])
 @pytest.mark.parametrize("undo", [refunded, reversed_])
-def test_refund_or_reverse_either_wholly_leaves_nothing(
-    reference: str, undo: Callable[[str, int, str], Fact]
-) -> None:
+def test_refund_or_reverse_either_wholly_leaves_nothing(reference: str, undo: Callable[[str, int, str], Fact]) -> None:
     """Nothing to give back and the invoice still paid."""
     verdict = judge([*TWICE, undo(reference, 900, "f")])
     assert verdict.states == {"A": "paid"}
@@ -89,9 +87,7 @@ def test_900_for_1000() -> None:
 
 def test_700_for_two_lines_when_one_was_paid_in_cash() -> None:
     """700 for 500 + 200: the 500 is double, the 200 is paid."""
-    verdict = judge(
-        [issued("A", 500), issued("B", 200), settled("A", 500, "s"), *pays("p", {"A": 500, "B": 200})]
-    )
+    verdict = judge([issued("A", 500), issued("B", 200), settled("A", 500, "s"), *pays("p", {"A": 500, "B": 200})])
     assert verdict.states == {"A": "paid", "B": "paid"}
     assert verdict.discrepancies == {("double_payment", "p", "A"): 500}
 

@@ -37,9 +37,7 @@ def test_no_order_received_changes_states_or_sums(facts: list[Fact], random: Ran
     random.shuffle(shuffled)
     one, other = judge(facts), judge(shuffled)
     assert one.states == other.states
-    assert {n: i.credits for n, i in one.invoices.items()} == {
-        n: i.credits for n, i in other.invoices.items()
-    }
+    assert {n: i.credits for n, i in one.invoices.items()} == {n: i.credits for n, i in other.invoices.items()}
     assert {r: (p.received, p.outcome) for r, p in one.payments.items()} == {
         r: (p.received, p.outcome) for r, p in other.payments.items()
     }

@@ -26,6 +26,7 @@ PAYMENT: dict[P | None, frozenset[P]] = {
     P.REVERSED: _ENDED | {P.PAID, P.REFUNDED},
     P.REFUNDED: _ENDED | {P.PAID, P.REVERSED},
 }
-"""A better result of one charge may bring less than the one before it, or less than the amount where that was a refusal:
-then a payment is what it would have been had only the better one come. Nobody is `started` again whose hold is over.
+"""A better result of one charge may bring less than the one before it, or less than the amount where that was a
+refusal: then a payment is what it would have been had only the better one come. Nobody is `started` again whose hold
+is over.
 """
