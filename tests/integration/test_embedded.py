@@ -338,15 +338,19 @@ def test_programs_that_others_cannot_reach_are_copied(tmp_path: Path, monkeypatc
     """From an environment below a closed folder, a server runs from one copy that root alone can change."""
     shared = Path("/var/lib") / f"lettrage-test-{os.getpid()}"
     monkeypatch.setattr(worker.embedded, "SHARED_PROGRAMS", shared / "programs")
-    closed = tmp_path / "pginstall"
-    (closed / "bin").mkdir(parents=True)
-    shutil.copy("/bin/true", closed / "bin" / "postgres")
-    (closed / "bin" / "postgres").chmod(0o700)
+    package = tmp_path / "site" / "servers"
+    library = tmp_path / "site" / "servers.libs" / "library.so"
+    for file in (package / "bin" / "server", library):
+        file.parent.mkdir(parents=True)
+        shutil.copy("/bin/true", file)
+        file.chmod(0o700)
+    account = Account(59_000, 59_000)
     try:
-        place = _readable(closed, Account(59_000, 59_000))
+        place = _readable(package, account)
 
-        assert _readable(closed, Account(59_000, 59_000)) == place
-        subprocess.run([place / "bin" / "postgres"], user=59_000, group=59_000, cwd="/", check=True)
+        assert _readable(package, account) == place
+        assert (place / ".." / "servers.libs" / library.name).exists()
+        subprocess.run([place / "bin" / "server"], user=account.uid, group=account.gid, cwd="/", check=True)
         assert place.stat().st_uid == 0
     finally:
         shutil.rmtree(shared)
