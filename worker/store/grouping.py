@@ -139,27 +139,22 @@ def _join_events(loaded: Loaded, sets: _Sets, events: Sequence[Event]) -> dict[i
 
 
 def _deal(loaded: Loaded, sets: _Sets, dossiers: dict[Any, Dossier]) -> None:
-    """Give every row to its dossier; rows that no event reaches are left where they are."""
+    """Give every row to its dossier; what no event reaches goes nowhere."""
+    nowhere = Dossier(regie="")
 
-    def home(table: str, key: Any) -> Dossier | None:  # noqa: ANN401
-        return dossiers.get(sets.root((table, key)))
+    def home(table: str, key: Any) -> Dossier:  # noqa: ANN401
+        return dossiers.get(sets.root((table, key)), nowhere)
 
     for invoice in loaded.invoices.values():
-        if dossier := home("invoice", invoice.id):
-            dossier.invoices[invoice.id] = invoice
+        home("invoice", invoice.id).invoices[invoice.id] = invoice
     for payment in loaded.payments.values():
-        if dossier := home("payment", payment.id):
-            dossier.payments[payment.id] = payment
+        home("payment", payment.id).payments[payment.id] = payment
     for reference in loaded.references.values():
-        if dossier := home("reference", reference.id):
-            dossier.references[reference.id] = reference
+        home("reference", reference.id).references[reference.id] = reference
     for charge in loaded.charges:
-        if dossier := home("reference", charge.gateway_reference_id):
-            dossier.charges.append(charge)
+        home("reference", charge.gateway_reference_id).charges.append(charge)
     for fact in loaded.adjustments:
         table, key = ("invoice", fact.invoice_id) if fact.payment_id is None else ("payment", fact.payment_id)
-        if dossier := home(table, key):
-            dossier.adjustments.append(fact)
+        home(table, key).adjustments.append(fact)
     for row in loaded.discrepancies.values():
-        if dossier := home("discrepancy", row.id):
-            dossier.discrepancies[row.id] = row
+        home("discrepancy", row.id).discrepancies[row.id] = row

@@ -40,8 +40,8 @@ class Store(Protocol):
     ) -> Done:
         """Lock, read, decide, save and mark done, in ONE transaction; events already done are not in the answer.
 
-        `reports`: what each callback among `events` was found to say, by its place; kept as events of their own, applied
-        at once, and giving the callback its outcome.
+        `reports`: what each callback among `events` was found to say, by its place; kept as events of their own,
+        applied at once, and giving the callback its outcome.
         """
         ...
 

@@ -166,6 +166,21 @@ USING mine
 WHERE p.place = mine.place
 RETURNING p.place;
 
+-- name: overtakes
+-- Whether a payment-started would overtake an invoice's fact received before it and taken by another worker: a family
+-- must not be sent to pay what was settled, withdrawn or issued otherwise a moment before.
+SELECT EXISTS (
+    SELECT 1
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS s (regie, number, place)
+    INNER JOIN pending AS w ON s.regie = w.regie AND s.number = w.subject
+    WHERE
+        w.queue = 'invoice-changed'
+        AND w.place < s.place
+        AND w.attempts <= 1
+        AND NOT w.parked
+        AND w.place <> ALL($4::bigint[])
+);
+
 -- name: keep_own
 -- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds.
 INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at)
