@@ -177,7 +177,7 @@ class Demo:
         _say(f"  {'WRONG' if found else 'ok':5}  {number}  {part.invoice.family.name} {part.does}: {told}")
         return FAILED if found else DONE
 
-    async def _tell_change(self, invoice: Invoice, change: Change) -> None:
+    def _tell_change(self, invoice: Invoice, change: Change) -> None:
         at = datetime.fromisoformat(change["at"]).astimezone()
         way = f"{change['from'] or 'new':>10} → {change['to']:10}"
         of = f"  payment {change['payment']}" if change["payment"] else ""

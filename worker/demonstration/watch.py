@@ -1,7 +1,7 @@
-"""Who watches: reads every invoice over and over, and tells each change once."""
+"""Who watches: reads every invoice over and over, and tells each change once, in their order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -18,7 +18,7 @@ class Watch:
     """What is known of each invoice, by number. `seen_payable_at`: first read payable after being in payment."""
 
     def __init__(
-        self, lettrage: Lettrage, invoices: Sequence[Invoice], tell: Callable[[Invoice, Change], Awaitable[None]]
+        self, lettrage: Lettrage, invoices: Sequence[Invoice], tell: Callable[[Invoice, Change], None]
     ) -> None:
         self._lettrage = lettrage
         self._invoices = invoices
@@ -30,22 +30,29 @@ class Watch:
     async def for_ever(self) -> NoReturn:
         """Look, again and again, until cancelled."""
         while True:
-            await asyncio.gather(*(self._look(invoice) for invoice in self._invoices))
+            found = await asyncio.gather(*(self._look(invoice) for invoice in self._invoices))
+            news = [(invoice, change) for changes in found for invoice, change in changes]
+            for invoice, change in sorted(news, key=_when):
+                self._tell(invoice, change)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _look(self, invoice: Invoice) -> None:
+    async def _look(self, invoice: Invoice) -> list[tuple[Invoice, Change]]:
+        """What changed since the last look."""
         found = await self._lettrage.invoice(invoice)
         if found is None:
-            return
+            return []
         before = self.read.get(invoice.number)
         if before and (before["state"], found["state"]) == ("in_payment", "payable"):
             self.seen_payable_at.setdefault(invoice.number, datetime.now(UTC))
         self.read[invoice.number] = found
-        if before is None or before["version"] != found["version"]:
-            await self._tell_changes(invoice)
-
-    async def _tell_changes(self, invoice: Invoice) -> None:
+        if before and before["version"] == found["version"]:
+            return []
         changes = await self._lettrage.history(invoice)
-        for change in changes[self._told.get(invoice.number, 0) :]:
-            await self._tell(invoice, change)
+        told = self._told.get(invoice.number, 0)
         self._told[invoice.number] = len(changes)
+        return [(invoice, change) for change in changes[told:]]
+
+
+def _when(news: tuple[Invoice, Change]) -> tuple[datetime, str]:
+    invoice, change = news
+    return datetime.fromisoformat(change["at"]), invoice.number
