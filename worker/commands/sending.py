@@ -196,7 +196,7 @@ def _is_json_line(line: str) -> bool:
     """Whether the line is one whole object, so that each of the others is one too."""
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
