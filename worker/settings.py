@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -55,6 +56,7 @@ _TOP_KEYS: Final = (
     "metrics_host",
     "metrics_port",
     "metrics_token",
+    "trusted_proxies",
 )
 _CLIENT_KEYS: Final = ("name", "token_sha256", "scopes", "regies")
 _REGIE_KEYS: Final = (
@@ -152,6 +154,8 @@ class Settings:
     metrics_host: str = DEFAULT_HOST
     metrics_port: int | None = None
     metrics_token: Secret | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed when callbacks' quotas are counted by address."""
     clients: Mapping[str, Client] = field(default_factory=dict, repr=False)
     regies: Mapping[str, Regie] = field(default_factory=dict)
     config: Path | None = None
@@ -204,6 +208,7 @@ def read(environ: Mapping[str, str], folder: Path | None = None) -> Reading:
         metrics_host=top.server("metrics_host", "METRICS_HOST") or DEFAULT_HOST,
         metrics_port=top.port("metrics_port", "METRICS_PORT"),
         metrics_token=_metrics_token(top),
+        trusted_proxies=top.networks("trusted_proxies", "LETTRAGE_TRUSTED_PROXIES"),
         clients=clients,
         regies=regies,
         config=path if document is not None else None,
@@ -402,6 +407,19 @@ class _Table:
             self.faults.add(key, f"{_quoted(value)} is not a port; a whole number from 1 to 65535")
             return None
         return number
+
+    def networks(self, name: str, variable: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """IP addresses and networks: a list, or text with commas."""
+        key, value = self.setting(name, variable)
+        if value is None:
+            return ()
+        found = []
+        for each in value if isinstance(value, list) else str(value).split(","):
+            try:
+                found.append(ip_network(str(each).strip()))
+            except ValueError:
+                self.faults.add(key, f'{_quoted(each)} is not an IP address or network; such as "10.0.0.0/8"')
+        return tuple(found)
 
     def address(self, name: str, variable: str, schemes: tuple[str, ...]) -> str | None:
         """A server's URL. It may hold a password: no message quotes it."""

@@ -14,8 +14,9 @@ from typing import Final
 from aiohttp import web
 
 from schemas.events import EventType, GatewayCallback, NewEvent
+from worker.app import gateways_of
 from worker.gateways.interpret import interpret, peek, reply
-from worker.gateways.port import GatewayConfig
+from worker.settings import Settings
 from worker.web.bodies import body_of
 from worker.web.cloudevents import MAX_CALLBACK_BYTES, digest_of
 from worker.web.ingest import Ingest
@@ -28,7 +29,7 @@ from worker.web.problems import (
     Refused,
     answer,
 )
-from worker.web.quotas import CallbackQuotas
+from worker.web.quotas import CallbackQuotas, address_of
 from worker.web.regies import Regies
 
 KEPT_HEADERS: Final = re.compile(r"content-(type|encoding)|.*signature.*|x-gcs-.*")
@@ -43,9 +44,14 @@ class CallbacksIn:
     """Takes callbacks from gateways."""
 
     def __init__(
-        self, gateways: Mapping[str, GatewayConfig], regies: Regies, ingest: Ingest, quotas: CallbackQuotas
+        self,
+        settings: Settings,
+        regies: Regies,
+        ingest: Ingest,
+        quotas: CallbackQuotas,
     ) -> None:
-        self._gateways = gateways
+        self._gateways = gateways_of(settings)
+        self._proxies = settings.trusted_proxies
         self._regies = regies
         self._ingest = ingest
         self._quotas = quotas
@@ -68,13 +74,16 @@ class CallbacksIn:
             body=base64.b64encode(body).decode(),
             headers=_kept(request.headers) or None,
         )
-        self._spend(callback, body, request.remote or "")
+        self._spend(callback, body, self._address(request))
         (receipt,) = await self._ingest.record([_event(callback, kind, target, body)])
         if receipt is None:
             return answer(INVALID_EVENT.problem("The database refuses this callback; the log of the server says why"))
         wanted = reply(kind, query, body)
         headers = {"Content-Type": wanted.content_type, "Server": SERVER}
         return web.Response(status=wanted.status, body=wanted.body, headers=headers)
+
+    def _address(self, request: web.Request) -> str:
+        return address_of(request.remote or "", request.headers.getall("X-Forwarded-For", ()), self._proxies)
 
     def _spend(self, callback: GatewayCallback, body: bytes, address: str) -> None:
         """Count a callback that proves nothing.

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent
+from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted
 from worker.web.problems import (
     INVALID_EVENT,
     NOT_A_CLOUDEVENT,
@@ -320,7 +320,7 @@ def _judged(
     except (msgspec.ValidationError, OverflowError):
         wrong += _missing_data() if data is None else faults(data, SHAPES[kind], "/data")
         wrong = wrong or [Fault(pointer="/data", code="wrong_format", detail="cannot be read")]
-    if isinstance(data, dict):
+    if isinstance(data, dict) and not (kind is EventType.PAYMENT_STARTED and fact is not None and _adds_up(fact)):
         wrong += _contradictions(kind, data)
     if wrong or fact is None:
         return INVALID_EVENT.problem(errors=wrong)
@@ -356,6 +356,14 @@ def _wrong_time(attributes: Attributes, kind: EventType, now: datetime) -> Itera
         yield Fault(pointer="/time", code="too_far_ahead", detail="is more than 1 hour ahead of the database's clock")
     elif time < now - MAX_AGE:
         yield Fault(pointer="/time", code="too_old", detail="is more than 30 days old")
+
+
+def _adds_up(fact: PaymentStarted) -> bool:
+    """Whether there is nothing to look for in a payment's lines: most are right, and this is quicker."""
+    lines = fact.invoices
+    return sum(line.amount_cents for line in lines) == fact.amount_cents and (
+        len(lines) == 1 or len({line.number for line in lines}) == len(lines)
+    )
 
 
 def _contradictions(kind: EventType, data: Sent) -> list[Fault]:

@@ -48,7 +48,7 @@ class Connection(RequestHandler):
         waiter = self._waiter
         if waiter is None or waiter.done():
             self.header_since = None
-        elif self.header_since is None:
+        elif data and self.header_since is None:
             self.header_since = self._loop.time()
 
     def hang_up_if_slow(self, now: float) -> None:

@@ -5,8 +5,8 @@ Kept in memory, per web process: a restart forgives. Source: the contract's "raw
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 ADDRESS_PER_SECOND: Final = 20.0
@@ -60,6 +60,26 @@ class CallbackQuotas:
             and self._regies.spend(regie)
             and self._bytes.spend(regie, size_bytes + KEPT_WITH_EACH_BYTES)
         )
+
+
+def address_of(peer: str, forwarded: Sequence[str], trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Who sent a request: the nearest address that is no trusted proxy's.
+
+    `forwarded` are its X-Forwarded-For headers, each proxy's word about who came to it, the nearest last.
+    """
+    came_from = [name.strip() for header in forwarded for name in header.split(",")]
+    address = peer
+    while came_from and _is_in(address, trusted):
+        address = came_from.pop()
+    return address
+
+
+def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def network_of(address: str) -> str:

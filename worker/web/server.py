@@ -10,10 +10,10 @@ from typing import Final
 import asyncpg
 import structlog
 from aiohttp import hdrs, web
+from prometheus_client import Gauge
 
 from monitoring.metrics import CLIENT_CLOCK_SKEW_SECONDS
 from worker.app import App as Composed
-from worker.app import gateways_of
 from worker.processes import unless_stopped
 from worker.settings import Settings
 from worker.store.outcomes import Outcomes
@@ -56,8 +56,8 @@ def create_app(app: App) -> web.Application:
     ingest = Ingest(app.store, app.bell.ring)
     assert settings.database_url is not None, "the caller finds the embedded server's address"
     outcomes = Outcomes(settings.database_url, app.views.outcome)
-    events = EventsIn(settings.clients, regies, ingest, outcomes, _note_skew)
-    callbacks = CallbacksIn(gateways_of(settings), regies, ingest, CallbackQuotas())
+    events = EventsIn(settings.clients, regies, ingest, outcomes, _Skew())
+    callbacks = CallbacksIn(settings, regies, ingest, CallbackQuotas())
     reading = Reading(settings.clients, regies, app.views)
     application = web.Application(middlewares=[_problems])
     routes = [
@@ -144,6 +144,14 @@ async def _expected(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def _note_skew(client: str, said: datetime, now: datetime) -> None:
-    """Show how far a client's clock is behind the database's (negative: ahead), by its latest payment-started."""
-    CLIENT_CLOCK_SKEW_SECONDS.labels(client).set((now - said).total_seconds())
+class _Skew:
+    """Shows how far each client's clock is behind the database's (negative: ahead), by its latest payment-started."""
+
+    def __init__(self) -> None:
+        self._gauges: dict[str, Gauge] = {}
+
+    def __call__(self, client: str, said: datetime, now: datetime) -> None:
+        gauge = self._gauges.get(client)
+        if gauge is None:
+            gauge = self._gauges[client] = CLIENT_CLOCK_SKEW_SECONDS.labels(client)
+        gauge.set((now - said).total_seconds())
