@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from schemas.decisions import Done, Outcome
@@ -130,12 +130,6 @@ def reconciled(done: Done) -> None:
     for regie, count in Tally(regie for regie, _ in done.lateness).items():
         REACTIVATIONS.labels(regie).inc(count)
     REACTIVATION_LATENESS.observe_all([seconds for _, seconds in done.lateness])
-
-
-def forget_process(pid: int) -> None:
-    """Drop the gauges of a process that ended; its counters stay in the sums."""
-    if SHARED_FOLDER in os.environ:
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _processes() -> CollectorRegistry:

@@ -1,0 +1,158 @@
+"""State gauges on a real PostgreSQL: what a scrape says is what the tables say; without it, they are absent."""
+
+import time
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import pytest
+
+from monitoring.metrics import STATE_GAUGES, Sample
+from monitoring.state import StateGauges
+from schemas.events import EventType, InvoiceIssued, InvoiceSettled, NewEvent, Queue
+from schemas.records import Policy
+from tests.integration.processes import free_port, started
+from worker.reconcile import Reconciler
+from worker.store.gauges import Gauges
+from worker.store.postgres import PostgresStore
+
+REGIES = {
+    "enfance": Policy(label="Enfance", gateway="dummy", mode="test"),
+    "sport": Policy(label="Sport", gateway="dummy"),
+}
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[PostgresStore]:
+    """A store with two régies, the second without anything."""
+    opened = await PostgresStore.open(database_url)
+    await opened.sync_policies(REGIES)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def gauges(database_url: str) -> AsyncIterator[Gauges]:
+    """What a scrape reads with."""
+    opened = await Gauges.open(database_url)
+    yield opened
+    await opened.close()
+
+
+async def read(gauges: Gauges) -> dict[tuple[str, ...], float]:
+    """Every value by its name and labels."""
+    samples: list[Sample] = []
+    for reading in gauges.readings().values():
+        samples += await reading()
+    values = {(sample.gauge, *sample.labels): sample.value for sample in samples}
+    assert len(values) == len(samples), "one value per series"
+    return values
+
+
+def fact(number: int, kind: EventType, data: Any) -> NewEvent:  # noqa: ANN401 (one of the events' shapes)
+    """An event about an invoice."""
+    return NewEvent(
+        client="facturation",
+        source="/facturation",
+        id=str(number),
+        type=kind,
+        regie="enfance",
+        data=data,
+        digest=sha256(msgspec.json.encode(data)).digest(),
+    )
+
+
+async def reconcile(store: PostgresStore, *events: NewEvent) -> None:
+    """Record and apply."""
+    await store.record(events)
+    await Reconciler(store, interpret=_never, observe=lambda _done: None).drain(Queue.INVOICE_CHANGED)
+
+
+async def _never(_event: object) -> Any:  # noqa: ANN401 (it answers nothing)
+    raise AssertionError("no callback here")
+
+
+async def test_invoices_and_their_euros_are_counted_by_regie_and_state(store: PostgresStore, gauges: Gauges) -> None:
+    """One in payment, one paid, one payable; a régie without any shows its zeros."""
+    await reconcile(
+        store,
+        *(
+            fact(
+                n,
+                EventType.INVOICE_ISSUED,
+                InvoiceIssued(regie="enfance", number=f"F-{n}", account="A", amount_cents=1050),
+            )
+            for n in range(3)
+        ),
+        fact(
+            9, EventType.INVOICE_SETTLED, InvoiceSettled(regie="enfance", number="F-1", amount_cents=1050, means="cash")
+        ),
+        started("P-0", "F-0", 1050),
+    )
+    values = await read(gauges)
+    counts = [values["invoices", "enfance", state] for state in ("payable", "in_payment", "paid", "withdrawn")]
+    assert counts == [1, 1, 1, 0]
+    assert values["invoices_euros", "enfance", "paid"] == 10.5
+    assert values["invoices", "sport", "payable"] == 0
+    assert values["invoices_euros", "sport", "payable"] == 0
+
+
+async def test_a_double_payment_is_counted_in_number_and_euros(store: PostgresStore, gauges: Gauges) -> None:
+    """Settled twice: what is to give back shows under its kind."""
+    issued = InvoiceIssued(regie="enfance", number="F-1", account="A", amount_cents=900)
+    settled = InvoiceSettled(regie="enfance", number="F-1", amount_cents=900, means="cash")
+    await reconcile(
+        store,
+        fact(1, EventType.INVOICE_ISSUED, issued),
+        fact(2, EventType.INVOICE_SETTLED, settled),
+        fact(3, EventType.INVOICE_SETTLED, msgspec.structs.replace(settled, means="cheque")),
+    )
+    values = await read(gauges)
+    counted = {key: value for key, value in values.items() if key[0] == "discrepancies" and value}
+    (key,) = counted
+    assert counted[key] == 1
+    assert values["discrepancies_euros", *key[1:]] == 9.0
+    assert values["discrepancies", "sport", "missing"] == 0
+
+
+async def test_pending_and_parked_events_are_told_apart(store: PostgresStore, gauges: Gauges) -> None:
+    """Pending by type with the oldest one's age; a parked event waits for a person, not for a worker."""
+    await store.record([started("P-1"), started("P-2"), started("P-3")])
+    await store.pool.execute("UPDATE pending SET parked = true WHERE place = (SELECT max(place) FROM pending)")
+    await store.pool.execute("UPDATE events SET received_at = now() - interval '60 s' WHERE id = 'P-1'")
+    values = await read(gauges)
+    kind = EventType.PAYMENT_STARTED.value
+    assert values["pending_events", kind] == 2
+    assert 60 <= values["oldest_pending_event_seconds", kind] < 120
+    assert values["parked_events",] == 1
+    assert values["pending_events", EventType.INVOICE_ISSUED.value] == 0
+    assert values["oldest_pending_event_seconds", EventType.INVOICE_ISSUED.value] == 0
+
+
+async def test_overdue_holds_and_the_oldest_holds_age(store: PostgresStore, gauges: Gauges) -> None:
+    """A hold past its end that nobody wrote is overdue, until the sweep; a running one only has an age."""
+    await reconcile(store, started("P-1"), started("P-2"))
+    await store.pool.execute(
+        "UPDATE holds SET payable_again_at = now() - interval '1 s' WHERE payment_id = (SELECT min(id) FROM payments)"
+    )
+    await store.pool.execute("UPDATE payments SET start_time = now() - interval '100 s' WHERE reference = 'P-2'")
+    values = await read(gauges)
+    assert values["overdue_holds", "enfance"] == 1
+    assert 100 <= values["oldest_hold_seconds", "enfance"] < 160
+    assert (values["overdue_holds", "sport"], values["oldest_hold_seconds", "sport"]) == (0, 0)
+
+
+async def test_every_state_gauge_has_values_and_no_other_is_read(store: PostgresStore, gauges: Gauges) -> None:
+    """A gauge that is described and never read would be a gap on every dashboard."""
+    assert {key[0] for key in await read(gauges)} == set(STATE_GAUGES)
+
+
+async def test_with_the_database_gone_the_gauges_are_absent_and_the_answer_is_quick(database_url: str) -> None:
+    """Nobody listens at the address: no value, no exception, no wait."""
+    address, _, rest = database_url.rpartition("@")
+    gauges = await Gauges.open(f"{address}@127.0.0.1:{free_port()}/{rest.partition('/')[2]}")
+    began = time.monotonic()
+    assert await StateGauges(gauges.readings()).samples() == []
+    assert time.monotonic() - began < 5
+    await gauges.close()
