@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from schemas.decisions import Decision, Dossier, JournalEntry
+from schemas.decisions import Decision, Dossier, Effect, JournalEntry
 from schemas.events import Event
 from schemas.records import (
     Adjustment,
     AdjustmentKind,
     Charge,
+    Discrepancy,
     GatewayReference,
     Invoice,
     Line,
@@ -133,6 +134,23 @@ class Case:
         for line in payment.lines:
             line.held = False
         self.touch_payment(payment)
+
+    def tell_discrepancy(self, shown: Discrepancy, kind: str) -> None:
+        """Keep a discrepancy that opened or is done with, and tell the portal."""
+        self.decision.discrepancies[shown.id] = shown
+        if not self.policy.notify:
+            return
+        data = {
+            "id": shown.id,
+            "kind": shown.kind.value,
+            "opened_at": shown.opened_at,
+            "payment": shown.payment,
+            "invoice": shown.invoice,
+            "amount_cents": shown.amount_cents,
+            "detail": shown.detail,
+            "state": shown.state.value,
+        }
+        self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
 
     def journal_invoice(self, invoice: Invoice, before: str | None, reason: str) -> None:
         """Write down a change of an invoice's state."""

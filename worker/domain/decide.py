@@ -304,7 +304,7 @@ def _discrepancy(case: Case, kind: DiscrepancyKind, cents: int, about: tuple[str
 
 def _open(case: Case, new: Discrepancy) -> None:
     case.dossier.discrepancies[new.id] = new
-    _tell_discrepancy(case, new, "discrepancy.opened")
+    case.tell_discrepancy(new, "discrepancy.opened")
 
 
 def _follow(case: Case, known: Discrepancy, cents: int) -> None:
@@ -321,27 +321,10 @@ def _follow(case: Case, known: Discrepancy, cents: int) -> None:
     before, known.amount_cents, known.state, known.changed_at = known.state, cents, state, case.now
     if state is DiscrepancyState.OPEN and before is not state:
         known.opened_at = case.now
-        _tell_discrepancy(case, known, "discrepancy.opened")
+        case.tell_discrepancy(known, "discrepancy.opened")
     elif state is not DiscrepancyState.OPEN and before is DiscrepancyState.OPEN:
-        _tell_discrepancy(case, known, "discrepancy.resolved")
+        case.tell_discrepancy(known, "discrepancy.resolved")
     case.decision.discrepancies[known.id] = known
-
-
-def _tell_discrepancy(case: Case, shown: Discrepancy, kind: str) -> None:
-    case.decision.discrepancies[shown.id] = shown
-    if not case.policy.notify:
-        return
-    data = {
-        "id": shown.id,
-        "kind": shown.kind.value,
-        "opened_at": shown.opened_at,
-        "payment": shown.payment,
-        "invoice": shown.invoice,
-        "amount_cents": shown.amount_cents,
-        "detail": shown.detail,
-        "state": shown.state.value,
-    }
-    case.decision.effects.append(Effect(regie=shown.regie, type=kind, at=case.now, data=data))
 
 
 def _flag_invoices(case: Case) -> None:

@@ -350,12 +350,14 @@ def _unproven(case: Case, event: Event) -> Named:
     key = unproven_id(event)
     known = case.dossier.discrepancies.get(key)
     seen = int(known.detail.get("count", "0")) if known is not None else 0
+    cents = max(report.cents or 0, known.amount_cents if known is not None else 0)
+    reopened = known is None or cents > (known.amount_cents if known.resolved_cents is None else known.resolved_cents)
     shown = Discrepancy(
         id=key,
         regie=case.dossier.regie,
         kind=kind,
-        amount_cents=max(report.cents or 0, known.amount_cents if known is not None else 0),
-        state=DiscrepancyState.OPEN if known is None else known.state,
+        amount_cents=cents,
+        state=DiscrepancyState.OPEN if known is None or reopened else known.state,
         opened_at=case.now if known is None else known.opened_at,
         changed_at=case.now,
         payment_id=None if payment is None else payment.id,
@@ -399,7 +401,7 @@ def discrepancy_resolved(case: Case, event: Event) -> Named:
     known.resolved_cents = 0 if credited else data.amount_cents
     known.comment = data.comment
     known.changed_at = case.now
-    case.decision.discrepancies[known.id] = known
+    case.tell_discrepancy(known, "discrepancy.resolved")
     return APPLIED, Reason.DISCREPANCY_RESOLVED
 
 

@@ -1,0 +1,178 @@
+"""What is written down and told: every change once, with its event and its reason, and the portal's notifications."""
+
+from schemas.events import Event, EventType, PaymentRefunded
+from schemas.records import InvoiceState, PaymentState
+from tests.unit.domain.office import HOLD, REGIE, Office, at
+from worker.domain import transitions
+from worker.domain.reasons import Reason
+
+
+def test_the_journal_tells_an_invoices_way(office: Office) -> None:
+    """Issued, held, free again, held, paid, paid back, withdrawn: each step with its event's reason."""
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    office.later(HOLD)
+    office.time_out("P")
+    office.start("Q", {"F": 900})
+    office.report("Q", "P", 900)
+    office.refund("Q", 900)
+    office.withdraw("F")
+    assert office.journal_of("F") == [
+        (None, "payable", "issued"),
+        ("payable", "in_payment", "hold_taken"),
+        ("in_payment", "payable", "hold_expired"),
+        ("payable", "in_payment", "hold_taken"),
+        ("in_payment", "paid", "money_received"),
+        ("paid", "payable", "money_refunded"),
+        ("payable", "withdrawn", "withdrawn"),
+    ]
+
+
+def test_the_journal_names_event_time_and_payment(office: Office) -> None:
+    """Who looks at a change finds what caused it."""
+    office.issue("F", 900)
+    office.later(5)
+    office.start("P", {"F": 900})
+    of_payment, of_invoice = office.journal[-2:]
+    assert (of_payment.place, of_payment.at, of_payment.payment_id, of_payment.invoice_id) == (2, at(5), 1, None)
+    assert (of_invoice.place, of_invoice.at, of_invoice.payment_id, of_invoice.invoice_id) == (2, at(5), 1, 1)
+
+
+def test_the_journal_is_silent_where_nothing_changed(office: Office) -> None:
+    """A second click, a refusal by name, a known fact: no entry."""
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    before = len(office.journal)
+    office.start("P", {"F": 900})
+    office.start("P", {"F": 800})
+    office.issue("F", 900)
+    office.report("P", "waiting")
+    assert len(office.journal) == before
+
+
+def test_a_version_counts_every_visible_change(office: Office) -> None:
+    """The highest version is the truth: each change makes one more, silence none."""
+    office.issue("F", 900)
+    assert office.invoice("F").version == 1
+    office.start("P", {"F": 900})
+    office.report("P", "P", 900)
+    assert office.invoice("F").version == 3
+    office.report("P", "P", 900)
+    assert office.invoice("F").version == 3
+
+
+def test_effects_tell_the_portal(office: Office) -> None:
+    """One notification per change of state, by the contract's names and with the invoice's version."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    office.later(HOLD)
+    office.time_out("P")
+    office.pays("Q", {"F": 900})
+    office.withdraw("F")
+    told = [(effect.type, effect.data.get("version")) for effect in office.effects]
+    assert told == [
+        ("invoice.payable", 1),
+        ("invoice.in_payment", 2),
+        ("invoice.reactivated", 3),
+        ("invoice.in_payment", 4),
+        ("invoice.paid", 5),
+        ("invoice.withdrawn", 6),
+        ("discrepancy.opened", None),
+    ]
+
+
+def test_an_effect_carries_what_the_contract_promises() -> None:
+    """Its body's keys, with the payment's reference and when the invoice is payable again."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    held = office.effects[-1]
+    assert held.data == {
+        "regie": REGIE,
+        "number": "F",
+        "account": "DUPONT",
+        "state": "in_payment",
+        "version": 2,
+        "payable_again_at": at(HOLD),
+        "payment": "P",
+        "reason": "hold_taken",
+    }
+    assert held.at == at(0)
+
+
+def test_discrepancies_are_told_when_opened_and_when_done() -> None:
+    """Opened with its amount; resolved when the facts explain it."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.pays("P", {"F": 900}, 1000)
+    office.refund("P", 100)
+    told = [(e.type, e.data["amount_cents"]) for e in office.effects if e.type.startswith("discrepancy")]
+    assert told == [("discrepancy.opened", 100), ("discrepancy.resolved", 0)]
+
+
+def test_a_person_who_closes_a_discrepancy_is_told_to_the_portal() -> None:
+    """discrepancy.resolved, whoever closed it."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.pays("P", {"F": 900}, 1000)
+    office.resolve(office.discrepancy("overpaid"), "written_off")
+    assert [e.type for e in office.effects if e.type.startswith("discrepancy")] == [
+        "discrepancy.opened",
+        "discrepancy.resolved",
+    ]
+
+
+def test_a_regie_without_a_portal_is_told_nothing(office: Office) -> None:
+    """No outbox that nobody empties."""
+    office.issue("F", 900)
+    office.pays("P", {"F": 900}, 1000)
+    assert office.effects == []
+
+
+def test_a_batch_is_decided_as_its_events_one_by_one() -> None:
+    """Two refunds in one decision: one outcome each, in order, the same end."""
+    together, apart = Office(), Office()
+    for office in (together, apart):
+        office.issue("F", 900)
+        office.pays("P", {"F": 900})
+    refunds = [_refund(number) for number in (10, 11, 10)]
+    refunds[2].place, refunds[2].id = 12, "e-12"
+    decision = together.apply(*refunds)
+    for event in refunds:
+        apart.apply(event)
+    assert [applied.reason for applied in decision.outcomes] == [
+        "money_refunded",
+        "money_refunded",
+        "fact_already_counted",
+    ]
+    assert together.states() == apart.states() == {"F": "payable"}
+    assert together.journal == apart.journal
+
+
+def _refund(place: int) -> Event:
+    return Event(
+        place=place,
+        client="portail",
+        source="/portail",
+        id=f"e-{place}",
+        type=EventType.PAYMENT_REFUNDED,
+        regie=REGIE,
+        received_at=at(0),
+        data=PaymentRefunded(regie=REGIE, reference="P", amount_cents=450, fact_id=f"fact-{place}"),
+    )
+
+
+def test_every_reason_has_a_name() -> None:
+    """Lower-case words: stable in API, journal, log and metric."""
+    assert all(reason.value and reason.value == reason.name.lower() for reason in Reason)
+
+
+def test_transitions_know_every_state() -> None:
+    """And nothing follows itself: a change is a change."""
+    assert set(transitions.PAYMENT) == {None, *PaymentState}
+    assert set(transitions.INVOICE) == {None, *InvoiceState}
+    for table in (transitions.PAYMENT, transitions.INVOICE):
+        for state, following in table.items():
+            assert state not in following
+            assert following
