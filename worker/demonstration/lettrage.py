@@ -31,7 +31,7 @@ class Lettrage:
 
     async def issue(self, invoices: Iterable[Invoice]) -> None:
         """Tell Lettrage what is owed, as the town's billing software would."""
-        events = [_issued(invoice) for invoice in invoices]
+        events = [issued(invoice) for invoice in invoices]
         headers = {**self._headers, "Content-Type": BATCH}
         async with self._session.post(f"{self._address}/v1/events", json=events, headers=headers) as response:
             answer = await response.json()
@@ -65,7 +65,8 @@ class Lettrage:
             return found
 
 
-def _issued(invoice: Invoice) -> dict[str, Any]:
+def issued(invoice: Invoice) -> dict[str, Any]:
+    """The event that says what is owed."""
     now = datetime.now(UTC)
     return {
         "specversion": "1.0",
