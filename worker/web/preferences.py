@@ -7,7 +7,7 @@ from typing import Final
 MAX_WAIT_SECONDS: Final = 10
 """A family waits in front of a page; a request held open longer is one that nobody reads."""
 
-_WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"(\d{1,4})"|(\d{1,4}))\s*(?:;.*)?', re.IGNORECASE)
+_WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,4})"|([0-9]{1,4}))\s*(?:;.*)?', re.IGNORECASE)
 
 
 def wait_seconds(headers: Iterable[str]) -> int | None:
