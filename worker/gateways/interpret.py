@@ -31,9 +31,7 @@ def peek(kind: str, query: str, body: bytes) -> str | None:
     return next((usable_reference(fields[name]) for name in names if name in fields), None)
 
 
-def interpret(
-    gateway: GatewayConfig, method: str, query: str, body: bytes, headers: Mapping[str, str]
-) -> Report:
+def interpret(gateway: GatewayConfig, method: str, query: str, body: bytes, headers: Mapping[str, str]) -> Report:
     """What a callback proves. Only a `verified` report is a fact about money; the others say `why` not."""
     interpreter = INTERPRETERS.get(gateway.kind)
     if interpreter is None:

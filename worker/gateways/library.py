@@ -65,9 +65,7 @@ def lyra_signed(kind: str, options: Mapping[str, object], fields: Mapping[str, s
     return any(_lyra_signed_with(algorithm, kind, options, fields) for algorithm in algorithms)
 
 
-def _lyra_signed_with(
-    algorithm: str, kind: str, options: Mapping[str, object], fields: Mapping[str, str]
-) -> bool:
+def _lyra_signed_with(algorithm: str, kind: str, options: Mapping[str, object], fields: Mapping[str, str]) -> bool:
     backend = eopayment.get_backend(kind)({**options, "signature_algo": algorithm})
     if not getattr(backend, f"secret_{fields['vads_ctx_mode'].lower()}", None):
         return False  # without a secret, the library would sign with the word « None »

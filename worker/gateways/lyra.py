@@ -156,9 +156,7 @@ def _unexpected(gateway: GatewayConfig, fields: Mapping[str, str], reference: st
         return _test_answer(gateway, reference, mode)
     if mode != MODES[gateway.mode]:
         return unproven(gateway, reference, "wrong_mode", received=mode, expected=MODES[gateway.mode])
-    site, currency, operation = (
-        fields[name] for name in ("vads_site_id", "vads_currency", "vads_operation_type")
-    )
+    site, currency, operation = (fields[name] for name in ("vads_site_id", "vads_currency", "vads_operation_type"))
     own_site = str(gateway.options.get("vads_site_id", ""))
     if site != own_site:
         return unproven(gateway, reference, "wrong_merchant", received=site, expected=own_site)

@@ -44,11 +44,7 @@ def _missing(
 
 def _unknown(options: Mapping[str, object], known: Mapping[str, OptionDescription]) -> list[Problem]:
     allowed = ", ".join(sorted(known))
-    return [
-        Problem(key=name, message=f"unknown option; allowed: {allowed}")
-        for name in options
-        if name not in known
-    ]
+    return [Problem(key=name, message=f"unknown option; allowed: {allowed}") for name in options if name not in known]
 
 
 def _invalid(option: OptionDescription, value: object) -> list[Problem]:
