@@ -14,10 +14,11 @@ from typing import ClassVar, Final, Literal, Self
 import asyncpg
 import structlog
 
-from monitoring import metrics
+from monitoring import logs, metrics
 from monitoring.health import Readiness, readiness
 from monitoring.outages import Outage
 from monitoring.state import StateGauges
+from schemas.decisions import Done
 from schemas.events import Event, GatewayCallback, Queue
 from schemas.reports import Report
 from worker.broker import Bell
@@ -28,6 +29,7 @@ from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.store import migrate
 from worker.store.gauges import Gauges
+from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
 from worker.store.views import Views
 
@@ -39,7 +41,14 @@ VIEW_CONNECTIONS: Final = 4
 """Reading requests at once; more would only queue in the database."""
 READY_SECONDS: Final = 0.5
 """Between two looks whether the database and its schema are there."""
-UNREADY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, migrate.MigrationError)
+UNREADY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    StoreUnavailableError,
+    migrate.MigrationError,
+)
 """What a database raises that is absent, starting, restoring, full, or not migrated as this code wants it."""
 
 log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
@@ -67,12 +76,14 @@ class App:
         self.views = views
         self.bell = bell
         self._state = StateGauges(gauges.readings())
-        self._reconciler = Reconciler(store, Interpreter(gateways_of(settings)), metrics.reconciled)
-        facts = _Drained(self._reconciler, Queue.PAYMENT_STARTED)
-        callbacks = _Drained(self._reconciler, Queue.GATEWAY_CALLBACK)
-        self._facts, self._callbacks = Lane(facts), Lane(callbacks)
+        self._reconciler = Reconciler(store, Interpreter(gateways_of(settings)), _tell)
+        facts = _Guarded(Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED)))
+        callbacks = _Guarded(Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK)))
         self._sweep = Lane(self._reconciler.end_due_holds)
-        self._outage = Outage("drain_failing", "drain_works")
+        self._drains = dict.fromkeys(Queue, facts) | {
+            Queue.GATEWAY_CALLBACK: callbacks,
+            Queue.PAYMENT_TIMEOUT: _Guarded(self._sweep),
+        }
 
     @classmethod
     def current(cls) -> "App":
@@ -87,9 +98,8 @@ class App:
         assert settings.database_url is not None, "the caller finds the embedded server's address"
         assert settings.redis_url is not None, "the caller finds the embedded server's address"
         async with AsyncExitStack() as stack:
-            store = await _ready_store(settings.database_url, f"lettrage {role}")
+            store = await _ready_store(settings, f"lettrage {role}")
             stack.push_async_callback(store.close)
-            await store.sync_policies(settings.policies)
             views = await Views.open(settings.database_url, size=VIEW_CONNECTIONS)
             stack.push_async_callback(views.close)
             gauges = await Gauges.open(settings.database_url)
@@ -99,8 +109,10 @@ class App:
             app = cls(settings, store, views, gauges, bell)
             cls._current = app
             log.info("process_ready", role=role)
-            yield app
-            cls._current = None
+            try:
+                yield app
+            finally:
+                cls._current = None
 
     def ring(self, queue: Queue) -> None:
         """Wake whoever drains that queue; returns at once. Call after the commit."""
@@ -113,11 +125,7 @@ class App:
 
     async def drain(self, queue: Queue) -> None:
         """Reconcile what waits in that queue, once at a time here. What fails stays pending, for the clock."""
-        try:
-            await self._lane(queue).run()
-            self._outage.works()
-        except Exception as error:  # noqa: BLE001 (nothing is lost: whoever comes next takes it)
-            self._outage.fails(error)
+        await self._drains[queue].run()
 
     async def end_due_holds(self) -> None:
         """Write the end of every hold that is over, once at a time here. Raises whatever the store does."""
@@ -147,15 +155,6 @@ class App:
     async def _schema_is_current(self) -> bool:
         async with self.store.pool.acquire(timeout=READY_SECONDS) as connection:
             return await migrate.current(connection)
-
-    def _lane(self, queue: Queue) -> Lane:
-        match queue:
-            case Queue.GATEWAY_CALLBACK:
-                return self._callbacks
-            case Queue.PAYMENT_TIMEOUT:
-                return self._sweep
-            case Queue.PAYMENT_STARTED | Queue.INVOICE_CHANGED | Queue.PAYMENT_CORRECTED:
-                return self._facts
 
 
 class Interpreter:
@@ -187,6 +186,11 @@ def gateways_of(settings: Settings) -> dict[str, GatewayConfig]:
     }
 
 
+def _tell(done: Done) -> None:
+    metrics.reconciled(done)
+    logs.reconciled(done)
+
+
 def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report:
     began = time.perf_counter()
     body = base64.b64decode(callback.body)
@@ -197,12 +201,12 @@ def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report:
     return report
 
 
-async def _ready_store(database_url: str, application_name: str) -> PostgresStore:
+async def _ready_store(settings: Settings, application_name: str) -> PostgresStore:
     """The store, once the database answers and has the schema that this code wants; told once while it does not."""
     outage = Outage("database_awaited", "database_found")
     while True:
         try:
-            store = await _store_with_schema(database_url, application_name)
+            store = await _store_with_policies(settings, application_name)
         except UNREADY as error:
             outage.fails(error)
             await asyncio.sleep(READY_SECONDS)
@@ -211,11 +215,13 @@ async def _ready_store(database_url: str, application_name: str) -> PostgresStor
             return store
 
 
-async def _store_with_schema(database_url: str, application_name: str) -> PostgresStore:
-    store = await PostgresStore.open(database_url, size=STORE_CONNECTIONS, application_name=application_name)
+async def _store_with_policies(settings: Settings, application_name: str) -> PostgresStore:
+    assert settings.database_url is not None, "the caller finds the embedded server's address"
+    store = await PostgresStore.open(settings.database_url, size=STORE_CONNECTIONS, application_name=application_name)
     try:
         async with store.pool.acquire() as connection:
             await _expect_schema(connection)
+        await store.sync_policies(settings.policies)
     except BaseException:
         await store.close()
         raise
@@ -227,12 +233,16 @@ async def _expect_schema(connection: "migrate.Connection") -> None:
         raise SchemaNotCurrentError("run `lettrage migrate`")
 
 
-class _Drained:
-    """Draining one queue, as a lane's work."""
+class _Guarded:
+    """A lane that raises nothing: a failure is told once, and whoever comes next takes what is left."""
 
-    def __init__(self, reconciler: Reconciler, queue: Queue) -> None:
-        self._reconciler = reconciler
-        self._queue = queue
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._outage = Outage("drain_failing", "drain_works")
 
-    async def __call__(self) -> int:
-        return await self._reconciler.drain(self._queue)
+    async def run(self) -> None:
+        try:
+            await self._lane.run()
+            self._outage.works()
+        except Exception as error:  # noqa: BLE001 (the events stay pending)
+            self._outage.fails(error)

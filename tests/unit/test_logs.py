@@ -14,6 +14,7 @@ import structlog
 from monitoring import logs
 from monitoring.logs import REDACTED, about, trace_id
 from monitoring.outages import Outage
+from schemas.decisions import Applied, Done, Outcome
 from schemas.events import Event, EventType, PaymentStarted, StartedLine
 
 CARD = "4970100000000001"
@@ -108,24 +109,7 @@ def test_an_exception_says_where_and_what_without_the_rows_that_postgresql_quote
 
 def test_what_an_event_is_about_is_bound_while_it_is_worked_on(stream: io.StringIO) -> None:
     """Event, type, régie, payment and trace; nothing of the family; gone afterwards."""
-    data = PaymentStarted(
-        regie="enfance",
-        reference="P-1",
-        amount_cents=900,
-        invoices=[StartedLine(number="F-1", amount_cents=900, account="Dupont")],
-    )
-    event = Event(
-        place=1,
-        client="portail",
-        source="/portail",
-        id="e-1",
-        type=EventType.PAYMENT_STARTED,
-        regie="enfance",
-        received_at=datetime.now(UTC),
-        data=data,
-        trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    )
-    with about(event):
+    with about(payment_started("e-1")):
         structlog.get_logger().info("inside")
     structlog.get_logger().info("outside")
     inside, outside = lines(stream)
@@ -141,6 +125,41 @@ def test_what_an_event_is_about_is_bound_while_it_is_worked_on(stream: io.String
     )
     assert set(outside) == {"timestamp", "level", "event"}
     assert "Dupont" not in stream.getvalue()
+
+
+def test_each_event_of_a_small_batch_is_told_and_a_large_one_is_summed_up(stream: io.StringIO) -> None:
+    """A quiet installation is read event by event; a busy one does not spend its time on lines."""
+    applied = Applied(place=1, outcome=Outcome.APPLIED, reason="hold_taken")
+    refused = Applied(place=2, outcome=Outcome.REFUSED, reason="invoice_paid")
+    logs.reconciled(Done(applied=[(payment_started("e-1"), applied), (payment_started("e-2"), refused)]))
+    logs.reconciled(Done(applied=[(payment_started("e"), applied)] * 900 + [(payment_started("e"), refused)] * 100))
+    logs.reconciled(Done())
+    first, second, third = lines(stream)
+    assert (first["event"], first["event_id"], first["outcome"]) == ("event_reconciled", "e-1", "applied")
+    assert (second["event_id"], second["reason"], second["payment"]) == ("e-2", "invoice_paid", "P-1")
+    assert (third["event"], third["events"]) == ("batch_reconciled", 1000)
+    assert (third["applied"], third["refused"]) == (900, 100)
+
+
+def payment_started(event_id: str) -> Event:
+    """An event with a trace and a family's account in it."""
+    data = PaymentStarted(
+        regie="enfance",
+        reference="P-1",
+        amount_cents=900,
+        invoices=[StartedLine(number="F-1", amount_cents=900, account="Dupont")],
+    )
+    return Event(
+        place=1,
+        client="portail",
+        source="/portail",
+        id=event_id,
+        type=EventType.PAYMENT_STARTED,
+        regie="enfance",
+        received_at=datetime.now(UTC),
+        data=data,
+        trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
 
 
 @pytest.mark.parametrize("header", [None, "", "nonsense", "00-short-b7ad6b7169203331-01", "a-b-c-d"])
