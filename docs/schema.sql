@@ -431,14 +431,8 @@ ALTER TABLE ONLY public.adjustments
 ALTER TABLE ONLY public.adjustments
     ADD CONSTRAINT adjustments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
 
-ALTER TABLE ONLY public.adjustments
-    ADD CONSTRAINT adjustments_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
-
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_gateway_reference_id_fkey FOREIGN KEY (gateway_reference_id) REFERENCES public.gateway_references(id);
-
-ALTER TABLE ONLY public.charges
-    ADD CONSTRAINT charges_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
 
 ALTER TABLE ONLY public.discrepancies
     ADD CONSTRAINT discrepancies_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
@@ -461,20 +455,8 @@ ALTER TABLE ONLY public.holds
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT invoices_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
 
-ALTER TABLE ONLY public.journal
-    ADD CONSTRAINT journal_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
-
-ALTER TABLE ONLY public.journal
-    ADD CONSTRAINT journal_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
-
-ALTER TABLE ONLY public.journal
-    ADD CONSTRAINT journal_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
-
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
-
-ALTER TABLE ONLY public.outcomes
-    ADD CONSTRAINT outcomes_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
 
 ALTER TABLE ONLY public.payment_lines
     ADD CONSTRAINT payment_lines_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
@@ -484,9 +466,6 @@ ALTER TABLE ONLY public.payment_lines
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
-
-ALTER TABLE ONLY public.pending
-    ADD CONSTRAINT pending_place_fkey FOREIGN KEY (place) REFERENCES public.events(place);
 
 ALTER TABLE ONLY public.regies
     ADD CONSTRAINT regies_code_policy_version_fkey FOREIGN KEY (code, policy_version) REFERENCES public.policies(regie, version);

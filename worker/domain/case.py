@@ -107,10 +107,10 @@ class Case:
     def _same(self, adjustment: Adjustment) -> list[Adjustment]:
         return self.adjustments.get((adjustment.invoice_id, adjustment.payment_id), [])
 
-    def adjusted(self, row: Invoice | Payment, *kinds: AdjustmentKind) -> int:
-        """Sum the adjustments of an invoice or a payment, in cents."""
-        key = (row.id, None) if isinstance(row, Invoice) else (None, row.id)
-        return sum(a.cents for a in self.adjustments.get(key, ()) if a.kind in kinds)
+    def adjusted(self, row: Invoice, *kinds: AdjustmentKind) -> int:
+        """Sum the adjustments of an invoice, in cents."""
+        facts = self.adjustments.get((row.id, None))
+        return sum(a.cents for a in facts if a.kind in kinds) if facts else 0
 
     def touch_invoice(self, invoice: Invoice) -> None:
         """Mark an invoice as changed by the event at hand."""

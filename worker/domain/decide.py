@@ -74,7 +74,9 @@ def _derive(case: Case, reason: Reason) -> None:
             _derive_invoice(case, invoice, amount, shares[invoice.id], reason)
     for payment in payments:
         _end_empty_hold(case, payment)
-    _derive_discrepancies(case, differences(case, sums, paid, shares))
+    if case.charges or case.adjustments or case.dossier.discrepancies:
+        _derive_discrepancies(case, differences(case, sums, paid, shares))
+    _flag_invoices(case)
 
 
 def _derive_payment(case: Case, payment: Payment, sums: Received, reason: Reason) -> None:
@@ -267,7 +269,6 @@ def _derive_discrepancies(case: Case, owed: dict[Subject, int]) -> None:
             _open(case, new)
         elif known_one.amount_cents != new.amount_cents or known_one.state is not DiscrepancyState.OPEN:
             _follow(case, known_one, new.amount_cents)
-    _flag_invoices(case)
 
 
 def _about_rows(case: Case, owed: dict[Subject, int]) -> Iterator[Discrepancy]:

@@ -12,6 +12,7 @@ RANK = {result: rank for rank, result in enumerate("ARVZP")}
 """P > Z > V > R > A, whatever the order in which a transaction's results come."""
 
 _MONEY = (ChargeResult.PAID, ChargeResult.PROVISIONAL)
+_GIVEN_BACK = (AdjustmentKind.REFUNDED, AdjustmentKind.CREDITED)
 
 
 def cents_of(charge: Charge, payment: Payment) -> int:
@@ -35,28 +36,27 @@ class Received(NamedTuple):
     abandoned: bool
 
 
+NOTHING = Received(0, 0, 0, 0, provisional=False, refused=False, abandoned=False)
+
+
 def received_for(case: Case, payment: Payment) -> Received:
     """Add up the charges and adjustments of one payment."""
-    money = rejected = 0
-    results = set()
-    rejected_ids = set()
-    for charge in case.charges_of(payment):
-        results.add(charge.result)
-        if charge.result in _MONEY:
-            money += cents_of(charge, payment)
-        elif charge.result is ChargeResult.REJECTED_LATER:
-            rejected += cents_of(charge, payment)
-            rejected_ids.add(charge.transaction_id)
+    charges, facts = case.charges_of(payment), case.adjustments.get((None, payment.id), ())
+    if not charges and not facts:
+        return NOTHING
+    money = sum(cents_of(charge, payment) for charge in charges if charge.result in _MONEY)
+    rejected = [charge for charge in charges if charge.result is ChargeResult.REJECTED_LATER]
+    rejected_cents = sum(cents_of(charge, payment) for charge in rejected)
+    rejected_ids = {charge.transaction_id for charge in rejected}
     reversed_cents = sum(
-        fact.cents
-        for fact in case.adjustments.get((None, payment.id), ())
-        if fact.kind is AdjustmentKind.REVERSED and fact.fact_id not in rejected_ids
+        fact.cents for fact in facts if fact.kind is AdjustmentKind.REVERSED and fact.fact_id not in rejected_ids
     )
+    results = {charge.result for charge in charges}
     return Received(
         received=max(0, money - reversed_cents),
-        refunds=case.adjusted(payment, AdjustmentKind.REFUNDED, AdjustmentKind.CREDITED),
-        taken_back=rejected + min(reversed_cents, money),
-        gross=money + rejected,
+        refunds=sum(fact.cents for fact in facts if fact.kind in _GIVEN_BACK),
+        taken_back=rejected_cents + min(reversed_cents, money),
+        gross=money + rejected_cents,
         provisional=ChargeResult.PROVISIONAL in results,
         refused=ChargeResult.REFUSED in results,
         abandoned=ChargeResult.ABANDONED in results,
@@ -107,6 +107,8 @@ def amount_of(case: Case, invoice: Invoice, paid: set[int]) -> int | None:
 
 def net_settled(case: Case, invoice: Invoice) -> int:
     """Give what was settled elsewhere minus what was taken back, in cents; may be negative."""
+    if (invoice.id, None) not in case.adjustments:
+        return 0
     return case.adjusted(invoice, AdjustmentKind.SETTLED) - case.adjusted(invoice, AdjustmentKind.UNSETTLED)
 
 
@@ -118,7 +120,9 @@ def share_of(case: Case, invoice: Invoice, amount: int, sums: dict[int, Received
     left = claim - kept[None]
     credited = net
     payers = [payer for payer in case.payers.get(invoice.id, ()) if payer[0].id in paid]
-    for payment, line in sorted(payers, key=lambda payer: _order(payer[0], sums[payer[0].id])):
+    if len(payers) > 1:
+        payers.sort(key=lambda payer: _order(payer[0], sums[payer[0].id]))
+    for payment, line in payers:
         kept[payment.id] = min(line.cents, left)
         left -= kept[payment.id]
         credited += line.cents
@@ -138,10 +142,11 @@ def differences(case: Case, sums: dict[int, Received], paid: set[int], shares: d
     """List what is to be given back, and what is missing, in cents above zero; never summed with each other."""
     found: dict[Subject, int] = {}
     for payment in case.dossier.payments.values():
-        if payment.state is not None:
+        if payment.state is not None and sums[payment.id] is not NOTHING:
             found.update(_of_payment(case, payment, sums[payment.id], shares))
     for invoice_id, share in shares.items():
-        found.update(_of_invoice(case, case.dossier.invoices[invoice_id], share, paid))
+        if len(share.kept) > 1 or (invoice_id, None) in case.adjustments:
+            found.update(_of_invoice(case, case.dossier.invoices[invoice_id], share, paid))
     return {subject: cents for subject, cents in found.items() if cents > 0}
 
 

@@ -318,7 +318,9 @@ class MemoryStore:
 
     async def put_off(self, event: Event, error: str) -> bool:
         """Give a failed event back; see the port."""
-        waiting = self.tables.pending[event.place]
+        waiting = self.tables.pending.get(event.place)
+        if waiting is None:  # somebody else has done it meanwhile
+            return False
         waiting.error = error
         waiting.parked = waiting.attempts >= LAST_TRY
         waiting.leased_until = self._clock() + timedelta(seconds=min(2**waiting.attempts, 300))

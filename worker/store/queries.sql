@@ -268,13 +268,14 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: add_invoices
--- Create the named invoices that are missing, to be filled by what the events say.
-INSERT INTO invoices (regie, number)
-SELECT k.regie, k.number
-FROM unnest($1::text[], $2::text[]) AS k (regie, number)
+-- Create the named invoices that are missing, to be filled by what the events say. The account, an index has it, is
+-- written at once where an issue tells it, so that filling the rest touches no index.
+INSERT INTO invoices (regie, number, account)
+SELECT k.regie, k.number, k.account
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (regie, number, account)
 ORDER BY k.regie, k.number
 ON CONFLICT DO NOTHING
-RETURNING id, regie, number;
+RETURNING id, regie, number, account;
 
 -- name: lock_payments
 -- Lock payments in the order of their references, and read them as they are once locked.

@@ -1,5 +1,7 @@
 -- The spine: facts as they came (events), what waits (pending), what became of them (outcomes), and the states derived.
 -- Money is BIGINT cents (EUR); times are timestamptz; the checks repeat what the domain promises.
+-- A `place` is an event's. It has no foreign key, nor have the journal's ids: what they name is never deleted and was
+-- just read under lock, and the check would write a row lock into it, once per row that names it.
 
 CREATE TABLE policies (
     regie text NOT NULL CHECK (regie ~ '^[a-z0-9-]{1,40}$'),
@@ -36,7 +38,7 @@ CREATE TABLE events (
 COMMENT ON TABLE events IS 'Facts as they came, never changed. The digest covers type and data: the same key with another one is a conflict.';
 
 CREATE TABLE pending (
-    place bigint PRIMARY KEY REFERENCES events (place),
+    place bigint PRIMARY KEY,
     queue text NOT NULL CHECK (
         queue IN ('payment-started', 'gateway-callback', 'payment-timeout', 'invoice-changed', 'payment-corrected')
     ),
@@ -57,7 +59,7 @@ CREATE INDEX pending_subject ON pending (regie, subject) WHERE subject IS NOT NU
 CREATE INDEX pending_parked ON pending (place) WHERE parked;
 
 CREATE TABLE outcomes (
-    place bigint PRIMARY KEY REFERENCES events (place),
+    place bigint PRIMARY KEY,
     applied_seq bigint GENERATED ALWAYS AS IDENTITY,
     outcome text NOT NULL CHECK (outcome IN ('applied', 'refused', 'ignored')),
     reason text NOT NULL CHECK (reason <> ''),
@@ -159,7 +161,7 @@ CREATE TABLE charges (
     result text NOT NULL CHECK (result IN ('P', 'V', 'Z', 'R', 'A')),
     cents bigint CHECK (cents >= 0),
     received_at timestamptz,
-    place bigint REFERENCES events (place),
+    place bigint,
     PRIMARY KEY (gateway_reference_id, transaction_id)
 );
 COMMENT ON TABLE charges IS 'What a gateway proved, per transaction of its own: the highest of P > Z > V > R > A.';
@@ -168,7 +170,7 @@ CREATE TABLE adjustments (
     kind text NOT NULL CHECK (kind IN ('settled', 'unsettled', 'refunded', 'reversed', 'credited')),
     fact_id text NOT NULL,
     cents bigint NOT NULL CHECK (cents >= 0),
-    place bigint NOT NULL REFERENCES events (place),
+    place bigint NOT NULL,
     invoice_id bigint REFERENCES invoices (id),
     payment_id bigint REFERENCES payments (id),
     means text,
@@ -211,10 +213,10 @@ CREATE INDEX discrepancies_invoice ON discrepancies (invoice_id) WHERE invoice_i
 
 CREATE TABLE journal (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    place bigint NOT NULL REFERENCES events (place),
+    place bigint NOT NULL,
     regie text NOT NULL,
-    invoice_id bigint REFERENCES invoices (id),
-    payment_id bigint REFERENCES payments (id),
+    invoice_id bigint,
+    payment_id bigint,
     at timestamptz NOT NULL,
     before text,
     after text NOT NULL,
