@@ -61,9 +61,11 @@ PRIVATE_FOLDER: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 OPEN_FOLDER: Final = 0o755
 OPEN_FILE: Final = 0o644
+READY: Final = "ready"  # a keeper's message
 SHARED_PROGRAMS: Final = Path("/var/lib/lettrage/programs")  # root's, where the environment cannot be read by others
 POSTGRES_PROGRAMS: Final = Path("pginstall", "bin")
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 ADVICE: Final = (
     ("No space left on device", "the disk is full: free some space, or set LETTRAGE_STATE_DIR to another disk"),
@@ -154,6 +156,14 @@ class Home:
             return int(json.loads(self._running.read_text())["server"])
         except FileNotFoundError:
             return None
+
+    def answers(self) -> bool:
+        """Whether the server is ready, and has not died since."""
+        if self.server() is None:
+            return False
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.identity().port), timeout=1):
+            return True
+        return False
 
     def is_occupied(self) -> bool:
         """Whether a keeper or a server of it is alive."""
@@ -407,9 +417,10 @@ class Embedded:
         self._reap()
 
     def alive(self) -> bool:
-        """Whether every server in use runs (or is on its way down, for an instant). If not, start again."""
+        """Whether every server in use runs. If not, start again."""
         self._reap()
-        return bool(self._used) and all(self._home(name).is_occupied() for name in self._used)
+        homes = [self._home(name) for name in self._used]
+        return bool(homes) and all(home.is_occupied() and home.server() is not None for home in homes)
 
     def pids(self) -> dict[str, int]:
         """The servers' process ids, by name (`postgres`, `valkey`): for those who show or hurt them."""
@@ -444,15 +455,18 @@ class Embedded:
         return starting
 
     def _wait_until_ready(self, name: str) -> None:
+        """Wait for the keeper that was started or found; start one where the one found was on its way out."""
         home = self._home(name)
-        keeper = self._keepers.get(name)
-        if keeper is not None and keeper.stdout is not None and not keeper.stdout.closed:
-            _hear(keeper, home)
         deadline = time.monotonic() + START_SECONDS
-        while home.server() is None:
-            if time.monotonic() > deadline or not home.is_occupied():
-                raise EmbeddedError(_explained(f"{name} does not become ready", home.tail()))
+        while not home.answers():
+            if name in self._keepers:
+                _hear(self._keepers[name], home)
+            elif not home.is_occupied():
+                self._keepers[name] = _start_keeper(self._state_dir, name)
+            if time.monotonic() > deadline:
+                raise EmbeddedError(_explained(f"{name} is not ready after {START_SECONDS:.0f} s", home.tail()))
             time.sleep(POLL_SECONDS)
+            self._reap()
 
     def _reap(self) -> None:
         self._keepers = {name: keeper for name, keeper in self._keepers.items() if keeper.poll() is None}
@@ -473,14 +487,15 @@ def _start_keeper(state_dir: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 def _hear(keeper: subprocess.Popen[bytes], home: Home) -> None:
-    """Wait for a keeper's one message: nothing when its server is ready, else what went wrong."""
-    assert keeper.stdout is not None
+    """Wait for a keeper's one message: that its server is ready, or what went wrong."""
+    if keeper.stdout is None or keeper.stdout.closed:
+        return
     with keeper.stdout as channel:
         if not select.select([channel], [], [], START_SECONDS)[0]:
             raise EmbeddedError(f"{home.folder.name} is not ready after {START_SECONDS:.0f} s: see {home.log}")
         message = channel.read().decode()
-    if message:
-        raise EmbeddedError(message)
+    if message != READY:
+        raise EmbeddedError(message or _explained(f"{home.folder.name}'s keeper has died", home.tail()))
 
 
 def _wait_until_free(home: Home, users: Lock) -> None:
@@ -508,15 +523,17 @@ class Keeper:
         if not occupied.take(fcntl.LOCK_EX, HANDOVER_SECONDS):
             raise EmbeddedError(f"an earlier {self._program.name} is still running: see {self._home.log}")
         self._home.withdraw()
+        _adopt_orphans()
         account = _account(self._home.data)
         self._initialise(account)
         self._server = self._start(account, occupied)
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         self._home.announce(self._server.pid)
-        _close_channel()
+        _report_ready()
         threading.Thread(target=self._stop_after_last_user, daemon=True).start()
         self._server.wait()
         self._home.withdraw()
+        _end_orphans()
 
     def _initialise(self, account: Account | None) -> None:
         """Make the data beside its place and move it there whole: a crash leaves no half of it."""
@@ -598,8 +615,10 @@ def _keep(name: str, state_dir: str) -> None:
     os._exit(1)
 
 
-def _close_channel() -> None:
-    """Tell the starter, by closing the channel, that all is well."""
+def _report_ready() -> None:
+    """Tell the starter that all is well, and close the channel."""
+    sys.stdout.write(READY)
+    sys.stdout.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -745,6 +764,22 @@ def _dies_with_its_parent(by: signal.Signals) -> Callable[[], None] | None:
             os._exit(1)
 
     return arrange
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of the processes that a dead server leaves."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _end_orphans() -> None:
+    """Kill them: PostgreSQL's would first finish their statements, and until then no new server gets the data."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while True:
+            for orphan in children.read_text().split() if children.exists() else ():
+                os.kill(int(orphan), signal.SIGKILL)
+            os.wait()
 
 
 def _explained(what: str, tail: str = "") -> str:

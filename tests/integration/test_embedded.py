@@ -135,6 +135,23 @@ def test_a_killed_server_comes_back_with_what_it_had(embedded: Embedded, name: s
         assert client.get("kept") == b"1"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
+async def test_a_statement_that_outlives_its_server_does_not_keep_a_new_one_out(embedded: Embedded) -> None:
+    """A process of a killed PostgreSQL that is busy does not notice; it is ended, and the data is free again."""
+    servers = await asyncio.to_thread(embedded.start, valkey=False)
+    connection = await asyncpg.connect(servers.database_url)
+    busy = await connection.fetchval("SELECT pg_backend_pid()")
+    statement = asyncio.create_task(connection.execute("DO $$ BEGIN LOOP END LOOP; END $$"))
+    await asyncio.sleep(0)
+
+    os.kill(embedded.pids()["postgres"], signal.SIGKILL)
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await statement
+
+    assert await asyncio.to_thread(embedded.start, valkey=False) == servers
+    assert not is_running(busy)
+
+
 def test_servers_end_cleanly_with_a_killed_user(embedded: Embedded, tmp_path: Path) -> None:
     """A user that is killed with -9 leaves no server behind, and PostgreSQL has shut down, not crashed."""
     user = in_another_process(tmp_path / "state")
