@@ -134,7 +134,10 @@ def test_a_batch_of_times_counts_like_each_alone() -> None:
 def test_processes_that_share_a_folder_are_shown_by_one_scrape(tmp_path: Path) -> None:
     """Two processes count, one scrapes: sums of both, the state gauges too, and a gauge of the latest."""
     environ = {**os.environ, metrics.SHARED_FOLDER: str(tmp_path)}
-    count = "from monitoring import metrics as m; m.REACTIVATIONS.labels('enfance').inc(2); m.REDIS_UP.set({})"
+    count = (
+        "from monitoring import metrics as m; m.REACTIVATIONS.labels('enfance').inc(2); m.REDIS_UP.set({});"
+        " m.EVENT_SECONDS.observe_all([0.004, 0.004, 9])"
+    )
     for up in (0, 1):
         subprocess.run([sys.executable, "-c", count.format(up)], env=environ, check=True)
     scrape = "import sys; from monitoring import metrics as m; sys.stdout.buffer.write(m.exposition([{}]))"
@@ -144,6 +147,9 @@ def test_processes_that_share_a_folder_are_shown_by_one_scrape(tmp_path: Path) -
     ).stdout.decode()
     assert 'lettrage_reactivations_total{regie="enfance"} 4.0\n' in text
     assert "lettrage_redis_up 1.0\n" in text
+    assert 'lettrage_event_seconds_bucket{le="0.005"} 4.0\n' in text
+    assert "lettrage_event_seconds_count 6.0\n" in text
+    assert "lettrage_event_seconds_sum 18.016\n" in text
     assert "lettrage_parked_events 3.0\n" in text
     assert text.count("# TYPE lettrage_parked_events") == 1
 
