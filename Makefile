@@ -12,8 +12,18 @@ PYTEST := $(BIN)/python -m pytest
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile
 NEEDED_BY_LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --system-certs --quiet
 
+# A stamp is worth nothing where its environment's Python has gone, as after an upgrade of the system's.
+ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
+$(shell rm -f $(VENV)/.installed $(VENV)/.testable)
+endif
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+
+define CANNOT_INSTALL
+The dependencies could not be installed; pip says above why. Often: no way to the package registry (is a proxy
+needed?), or no binaries for this machine (the embedded servers are for glibc 2.28 or newer on x86-64 and ARM64).
+endef
+export CANNOT_INSTALL
 
 # What the commands below take from the command line.
 ARGS ?=
@@ -59,11 +69,15 @@ simulate: $(TESTABLE) ## seeded simulation for hours: SEEDS=first:last or one se
 chaos: $(TESTABLE) ## real processes under faults, longer than in `make test` (SECONDS_OF_CHAOS)
 	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 -s tests/acceptance/test_chaos.py $(ARGS)
 
+.PHONY: mutations
+mutations: $(TESTABLE) ## remove one rule at a time; each must turn a test red
+	$(BIN)/python -m tests.mutations $(ARGS)
+
 .PHONY: nightly
-nightly: $(TESTABLE) test-machine check ## everything at full length: big tables, long chaos, 100,000 seeds
+nightly: $(TESTABLE) test-machine check ## everything at full length: big tables, long chaos, mutations, 100,000 seeds
 	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 $(ARGS)
 	$(PYTEST) --timeout=0 --older-postgres tests/integration
-	@$(MAKE) simulate
+	@$(MAKE) mutations simulate
 
 .PHONY: bench
 bench: $(TESTABLE) ## measure, and write docs/performance.md's table
@@ -101,7 +115,7 @@ help: ## this list
 $(INSTALLED): .lock/runtime.txt pyproject.toml .lock/venv
 	@bash .lock/venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV)" >&2
-	@$(PIP_INSTALL) --require-hashes -r .lock/runtime.txt
+	@$(PIP_INSTALL) --require-hashes -r .lock/runtime.txt || { echo "$$CANNOT_INSTALL" >&2; exit 1; }
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -83,3 +83,22 @@ def test_make_lists_its_targets() -> None:
     listed = subprocess.run(["/usr/bin/make", "-C", ROOT], check=True, capture_output=True, text=True).stdout
 
     assert set(TARGETS) <= set(re.findall(r"^  make (\S+)", listed, re.MULTILINE))
+
+
+def test_a_machine_without_a_recent_python_is_told_so(tmp_path: Path) -> None:
+    """Where every Python found is too old, the message names the version needed and the way out."""
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 || exit 1\n')
+    old.chmod(0o700)
+
+    asked = subprocess.run(
+        ["/bin/bash", ROOT / ".lock" / "python"],
+        env={"PATH": str(tmp_path), "PYTHON": ""},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert "needs Python 3.11 or newer; found: Python 3.9.2" in asked.stderr
+    assert "make install PYTHON=" in asked.stderr
