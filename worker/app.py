@@ -153,7 +153,7 @@ class App:
         return await readiness(self._schema_is_current, self.bell.check)
 
     async def _schema_is_current(self) -> bool:
-        """Whether nothing is missing. A newer schema is a release under way: this process serves until it is replaced."""
+        """Whether nothing is missing. A newer schema is a release under way: until it is replaced, this one serves."""
         async with self.store.pool.acquire(timeout=READY_SECONDS) as connection:
             try:
                 return await migrate.current(connection)
