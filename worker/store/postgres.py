@@ -160,23 +160,21 @@ class PostgresStore:
         fresh = list(first.values())
         async with self._transaction() as conn:
             kept = await conn.fetch(QUERIES.record, *_incoming(fresh))
-            receipts = {_key(fresh[row["nth"] - 1]): (row["place"], "accepted") for row in kept}
+            receipts = {_key(fresh[row["nth"] - 1]): (row["place"], b"") for row in kept}
             missing = [event for event in fresh if _key(event) not in receipts]
             if missing:
                 known = await conn.fetch(QUERIES.known, *rows.columns(missing, ("client", "source", "id")))
                 for row in known:
-                    event = missing[row["nth"] - 1]
-                    status = "duplicate" if bytes(row["digest"]) == event.digest else "conflict"
-                    receipts[_key(event)] = row["place"], status
+                    receipts[_key(missing[row["nth"] - 1])] = row["place"], bytes(row["digest"])
         return [self._receipt(event, first[_key(event)], *receipts[_key(event)]) for event in events]
 
     @staticmethod
-    def _receipt(event: NewEvent, first: NewEvent, place: int, status: str) -> Receipt:
-        if event is not first and status == "accepted":
-            status = "duplicate" if event.digest == first.digest else "conflict"
-        elif event is not first and status == "duplicate" and event.digest != first.digest:
-            status = "conflict"
-        return Receipt(place=place, status=status)
+    def _receipt(event: NewEvent, first: NewEvent, place: int, known: bytes) -> Receipt:
+        """Say what became of an event; `known` is the digest of what was kept before, empty when nothing was."""
+        if event is first and not known:
+            return Receipt(place=place, status="accepted")
+        same = event.digest == (known or first.digest)
+        return Receipt(place=place, status="duplicate" if same else "conflict")
 
     async def claim(self, queue: Queue, limit: int) -> list[Event]:
         """Lease pending events; see the port."""
@@ -261,7 +259,7 @@ class PostgresStore:
         return full, None if full else self._mark
 
     async def _raise_mark(self, conn: Connection) -> None:
-        self._mark = await conn.fetchval("SELECT clock_timestamp()") - MARK_LAG
+        self._mark = await conn.fetchval(QUERIES.low_water_mark, MARK_LAG)
         self._marked_at = asyncio.get_running_loop().time()
 
     async def put_off(self, event: Event, error: str) -> bool:
