@@ -551,6 +551,10 @@ WHERE
 ORDER BY h.payable_again_at
 LIMIT $1;
 
+-- name: low_water_mark
+-- Where a sweep that found nothing more may start from next: below what is left, which may be waiting for its evidence.
+SELECT least(clock_timestamp() - $1::interval, min(payable_again_at)) FROM holds;
+
 -- name: one_sweep
 -- One sweep at a time; whoever finds it taken has nothing to do. Ends with the transaction.
 SELECT pg_try_advisory_xact_lock(7233177);
