@@ -5,7 +5,7 @@ plans) is tested there.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -173,7 +173,9 @@ class MemoryStore:
         ]
         return sorted(due, key=lambda payment: (payment.payable_again_at, payment.id))
 
-    async def apply(self, events: Sequence[Event], decide: Decide, reports: dict[int, NewEvent] | None = None) -> Done:
+    async def apply(
+        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+    ) -> Done:
         """Decide and write, all or nothing; see the port."""
         mine = [event for event in events if event.place in self.tables.pending]
         return self._whole(lambda: self._apply(mine, decide, reports or {})) if mine else Done()
@@ -188,7 +190,7 @@ class MemoryStore:
             self.tables = before
             raise
 
-    def _apply(self, mine: Sequence[Event], decide: Decide, reports: dict[int, NewEvent]) -> Done:
+    def _apply(self, mine: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent]) -> Done:
         answers: dict[int, int] = {}
         facts: list[Event] = []
         for event in mine:
