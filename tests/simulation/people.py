@@ -1,0 +1,225 @@
+"""Families and the régie: what they do, when, and how patient they are."""
+
+import asyncio
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from schemas.records import InvoiceState
+from tests.model import Fact, issued, refunded, reversed_, settled, started, unsettled, withdrawn
+from tests.simulation.gateway import Said
+
+CENTS = (100, 200, 300, 500)
+PATIENCE_SECONDS = 5.0
+"""How long a portal waits to hear that it may send the family to the gateway."""
+
+
+class Town(Protocol):
+    """What people need of the world."""
+
+    random: Random
+    hold: int
+
+    def now(self) -> float:
+        """Seconds since the world began."""
+        ...
+
+    async def tell(self, fact: Fact) -> int:
+        """Send a fact until it is acknowledged; the place of its event."""
+        ...
+
+    async def call_back(self, said: Said) -> None:
+        """Send a callback as the weather allows: late, twice, or never."""
+        ...
+
+    def shown(self) -> dict[str, tuple[InvoiceState, int]]:
+        """What the portal shows: state and cents of each invoice."""
+        ...
+
+    async def may_pay(self, place: int, seconds: float) -> bool | None:
+        """Whether the payment-started at `place` holds its invoices; None when nobody said so in time."""
+        ...
+
+
+async def issue(town: Town, number: str) -> None:
+    """An invoice's life as the régie tells it."""
+    random = town.random
+    await asyncio.sleep(random.choice((0, 0, random.uniform(0, 10))))
+    if random.random() < 0.9:
+        await town.tell(issued(number, random.choice(CENTS), time=said(town)))
+    for n in range(random.choice((0, 0, 0, 1, 2))):
+        await asyncio.sleep(random.uniform(0, 15))
+        await town.tell(
+            random.choice(
+                (
+                    issued(number, random.choice(CENTS), time=said(town)),
+                    withdrawn(number, time=said(town)),
+                    settled(number, random.choice(CENTS), f"s{n}"),
+                    settled(number, random.choice(CENTS), f"s{n}"),
+                    unsettled(number, random.choice(CENTS), f"s{n}"),
+                )
+            )
+        )
+
+
+def said(town: Town) -> float | None:
+    """When an event says that it happened: mostly it does not say, or just before it was sent."""
+    return town.random.choice((None, town.now(), town.now() - town.random.uniform(0, 20)))
+
+
+async def pay(town: Town, reference: str, numbers: list[str]) -> None:
+    """A family pays what its portal shows, if the portal lets it; some portals let everybody."""
+    random = town.random
+    await asyncio.sleep(random.uniform(0, 12))
+    lines = basket(town, numbers)
+    time = town.now() - random.choice((0, 0, 0, random.uniform(0, 2), 2 * town.hold))
+    place = await town.tell(started(reference, lines, time=time))
+    if random.random() < 0.2:
+        await town.tell(started(reference, lines, time=time))
+    if await town.may_pay(place, PATIENCE_SECONDS) or random.random() < 0.2:
+        await at_the_gateway(town, reference, lines, time)
+        await after(town, reference, sum(lines.values()))
+
+
+def basket(town: Town, numbers: list[str]) -> dict[str, int]:
+    """Payable invoices with the cents shown; sometimes anything."""
+    random, shown = town.random, town.shown()
+    payable = [n for n in numbers if n in shown and shown[n][0] is InvoiceState.PAYABLE]
+    chosen = payable if payable and random.random() < 0.8 else numbers
+    chosen = random.sample(chosen, random.choice((1, 1, min(2, len(chosen)))))
+    return {n: shown[n][1] if n in shown else random.choice(CENTS) for n in sorted(chosen)}
+
+
+async def at_the_gateway(town: Town, reference: str, lines: dict[str, int], time: float) -> None:
+    """What a family does there; most pay."""
+    await asyncio.sleep(town.random.uniform(0, 3))
+    act = town.random.choice((*(pays,) * 6, *ACTS))
+    await act(Visit(town, reference, lines, time))
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One payment's visit to the gateway."""
+
+    town: Town
+    reference: str
+    lines: dict[str, int]
+    time: float
+
+    @property
+    def cents(self) -> int:
+        """What is to be paid."""
+        return sum(self.lines.values())
+
+    async def says(self, result: str, transaction: str = "t1", kind: str = "signed") -> None:
+        """The gateway says how a charge of the whole amount went."""
+        await self.town.call_back(Said(self.reference, transaction, result, self.cents, kind))
+
+    async def wait(self, seconds: float) -> None:
+        """Up to so many seconds."""
+        await asyncio.sleep(self.town.random.uniform(0, seconds))
+
+
+async def pays(visit: Visit) -> None:
+    """By card."""
+    await visit.says("P")
+
+
+async def is_refused(visit: Visit) -> None:
+    """And gives up."""
+    await visit.says("R")
+
+
+async def cancels(visit: Visit) -> None:
+    """And the gateway says so."""
+    await visit.says("A")
+
+
+async def vanishes(visit: Visit) -> None:
+    """Closes the window: nobody tells us."""
+    await visit.wait(0)
+
+
+async def is_late(visit: Visit) -> None:
+    """Pays after the deadline."""
+    await asyncio.sleep(visit.town.hold)
+    await visit.says("P")
+
+
+async def tries_again(visit: Visit) -> None:
+    """With another card."""
+    await visit.says("R")
+    await visit.wait(3)
+    await visit.says("P", "t2")
+
+
+async def pays_twice(visit: Visit) -> None:
+    """In two windows, each with its own gateway reference."""
+    second = f"{visit.reference}-second"
+    await visit.town.tell(started(visit.reference, visit.lines, gateway_reference=second, time=visit.time))
+    await visit.says("P")
+    await visit.town.call_back(Said(second, "t2", "P", visit.cents))
+
+
+async def is_debited(visit: Visit) -> None:
+    """From its bank account: provisional."""
+    await visit.says("V")
+
+
+async def is_rejected(visit: Visit) -> None:
+    """The bank rejects the debit later."""
+    await visit.says("V")
+    await visit.wait(10)
+    await visit.says("Z")
+
+
+async def is_off(visit: Visit) -> None:
+    """The gateway takes another amount."""
+    cents = visit.cents + visit.town.random.choice((-50, 100))
+    await visit.town.call_back(Said(visit.reference, "t1", "P", cents))
+
+
+async def is_forged(visit: Visit) -> None:
+    """Somebody else says that it is paid."""
+    await visit.says("P", kind="forged")
+
+
+async def is_testing(visit: Visit) -> None:
+    """The gateway says so, but only for a test."""
+    await visit.says("P", kind="test")
+
+
+async def is_waiting(visit: Visit) -> None:
+    """The gateway cannot say yet, and perhaps never will."""
+    await visit.says("waiting", "")
+    if visit.town.random.random() < 0.5:
+        await visit.wait(visit.town.hold)
+        await visit.says("P")
+
+
+ACTS = (
+    is_refused,
+    cancels,
+    vanishes,
+    is_late,
+    tries_again,
+    pays_twice,
+    is_debited,
+    is_rejected,
+    is_off,
+    is_forged,
+    is_testing,
+    is_waiting,
+)
+
+
+async def after(town: Town, reference: str, cents: int) -> None:
+    """Sometimes money goes back, in whole or in part, and is told twice under one name."""
+    random = town.random
+    if random.random() < 0.75:
+        return
+    await asyncio.sleep(random.uniform(0, 10))
+    give_back = random.choice((refunded, refunded, reversed_))
+    fact = give_back(reference, random.choice((cents, cents, cents // 2)), random.choice(("f1", "t1")))
+    for _ in range(random.choice((1, 1, 2))):
+        await town.tell(fact)

@@ -1,0 +1,293 @@
+"""One world from one seed: people, portals, gateways, processes, faults; then calm, and the judge."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from hashlib import sha256
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+from structlog.testing import capture_logs
+
+import worker.clock
+from schemas.decisions import Outcome
+from schemas.events import QUEUES, EventType, NewEvent, Queue, Receipt
+from schemas.records import InvoiceState, Policy
+from tests.model import Fact
+from tests.property.desk import REGIE, at, data_of
+from tests.simulation import people
+from tests.simulation.gateway import Gateway, Said, callback
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.processes import Process, task_of_process
+from tests.simulation.weather import Weather, weather_of
+from worker.store.memory import MemoryStore
+
+CALM_SECONDS = 600
+"""How long everything may take to come to rest once nothing goes wrong any more: more than the longest backoff."""
+RESTART_SECONDS = 1.0
+"""Until whoever watches over the processes has started a dead one again."""
+
+PACE = {"TICK_SECONDS": 0.25, "WATCH_SECONDS": 0.5, "RING_AFTER_SECONDS": 0.4, "DRAIN_AFTER_SECONDS": 0.8}
+"""The clock's own pace, slower: the world has a hundred thousand seconds to live through in a minute."""
+
+
+class World:
+    """Everything that one seed makes happen."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.weather: Weather = weather_of(self.random)
+        self.storm = True
+        self.loop = VirtualLoop()
+        self.loop.set_task_factory(task_of_process)
+        self.hold = self.random.choice((3, 6, 12))
+        self.policy = Policy(
+            label="Régie Enfance",
+            gateway="dummy",
+            hold=self.hold,
+            hold_limit=2 * self.hold,
+            on_cancel=self.random.choice(("hold", "release")),
+            when_in_doubt=self.random.choice(("reactivate", "hold")),
+            notify=self.random.random() < 0.5,
+        )
+        self.store = MemoryStore(self.clock, {REGIE: self.policy})
+        self.gateway = Gateway(lambda: self.happens("gateway_fails"), lambda: self.some_seconds("gateway_seconds"))
+        self.sent: dict[tuple[str, str, str], Fact] = {}
+        self.acknowledged: dict[tuple[str, str, str], int] = {}
+        self.under_way: list[asyncio.Task[None]] = []
+        """Callbacks on their way."""
+        self.rung: set[Queue] = set()
+        self.workers: list[Process] = []
+        self.notes: list[tuple[float, str]] = []
+        self.watched: Callable[[], None] = lambda: None
+
+    # time and chance
+
+    def now(self) -> float:
+        """Seconds since the world began."""
+        return self.loop.now
+
+    def clock(self) -> datetime:
+        """The database's clock."""
+        return at(self.loop.now)
+
+    def happens(self, trouble: str) -> bool:
+        """Whether this trouble strikes now; nothing does once the storm is over."""
+        chance: float = getattr(self.weather, trouble)
+        return self.storm and chance > 0 and self.random.random() < chance
+
+    def some_seconds(self, most: str) -> float:
+        """A delay, up to the weather's."""
+        seconds: float = getattr(self.weather, most)
+        return self.random.random() * (seconds if self.storm else min(seconds, 0.01))
+
+    def note(self, text: str) -> None:
+        """Write something down for whoever reads a failed seed."""
+        self.notes.append((self.loop.now, text))
+
+    def look(self) -> None:
+        """After every commit."""
+        self.watched()
+
+    # the whole life
+
+    def live(self) -> None:
+        """Let everything happen, then let everything come to rest."""
+        with self._paced(), capture_logs():
+            try:
+                self.loop.run_until_complete(self._live())
+            finally:
+                self._end()
+
+    @contextmanager
+    def _paced(self) -> Iterator[None]:
+        """The real clock's code, on the world's time."""
+        time = SimpleNamespace(monotonic=self.now)
+        with ExitStack() as stack:
+            for name, value in {"time": time, **PACE}.items():
+                stack.enter_context(patch.object(worker.clock, name, value))
+            yield
+
+    def _end(self) -> None:
+        self.storm = False
+        while left := asyncio.all_tasks(self.loop):
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(left))
+        self.loop.close()
+
+    async def _live(self) -> None:
+        for n in range(self.random.choice((1, 2, 3))):
+            self.keep_alive(f"worker {n}", _be_a_worker)
+        for n in range(self.random.choice((1, 2))):
+            self.keep_alive(f"clock {n}", Process.run_clock)
+        await asyncio.gather(*self._people())
+        await asyncio.gather(*self.under_way)
+        self.storm = False
+        self.note("calm")
+        await self._rest()
+
+    def _people(self) -> list[Coroutine[Any, Any, None]]:
+        numbers = ["A", "B", "C"][: self.random.choice((1, 2, 3))]
+        families = [f"p{n}" for n in range(self.random.choice((1, 2, 3, 5)))]
+        return [
+            *(people.issue(self, number) for number in numbers),
+            *(people.pay(self, reference, numbers) for reference in families),
+        ]
+
+    async def _rest(self) -> None:
+        """Wait until nothing is pending and no hold is on: nobody helps, only the processes."""
+        await self._until_at_rest()
+        self._replay_what_is_parked()
+        await self._until_at_rest()
+
+    async def _until_at_rest(self) -> None:
+        end = self.now() + CALM_SECONDS
+        while self.now() < end and not self.is_at_rest():  # noqa: ASYNC110 - a look at the tables, from outside
+            await asyncio.sleep(0.5)
+
+    def is_at_rest(self) -> bool:
+        """Whether everything that was to be done is done."""
+        tables = self.store.tables
+        held = any(p.state is not None and not p.hold_over for p in tables.payments.values())
+        return not held and all(waiting.parked for waiting in tables.pending.values())
+
+    def _replay_what_is_parked(self) -> None:
+        """What the storm failed too often stands parked; a person has it tried again, once, in the calm."""
+        for waiting in self.store.tables.pending.values():
+            self.note(f"parked after {waiting.attempts} tries: {waiting.event.id}, {waiting.error}")
+            waiting.parked, waiting.attempts, waiting.leased_until = False, 0, None
+
+    # processes
+
+    def keep_alive(self, name: str, work: Callable[[Process], Coroutine[Any, Any, None]]) -> None:
+        """Run a process, and another one whenever it dies."""
+        process = Process(self, name)
+        if name.startswith("worker"):
+            self.workers.append(process)
+
+        async def watch() -> None:
+            process.start(work(process))
+            await process.death.wait()
+            if process in self.workers:
+                self.workers.remove(process)
+            await asyncio.sleep(self.random.random() * RESTART_SECONDS)
+            self.keep_alive(name, work)
+
+        self.loop.create_task(watch())
+
+    def ring(self, queue: Queue) -> None:
+        """The bell: coalesced, and lost when Redis is."""
+        if self.weather.bell_dead or self.happens("bell_lost") or queue in self.rung:
+            return
+        self.rung.add(queue)
+        self.loop.call_later(0.005, self._heard, queue)
+
+    def _heard(self, queue: Queue) -> None:
+        self.rung.discard(queue)
+        alive = [process for process in self.workers if not process.death.is_set()]
+        if alive:
+            process = self.random.choice(alive)
+            process.start(process.drain(queue))
+
+    # the web
+
+    async def tell(self, fact: Fact) -> int:
+        """Send a fact until it is acknowledged; the place of its event."""
+        kind, data = data_of(fact)
+        time = fact.get("time")
+        subject = fact.get("number")
+        event = self._event("portal", kind, data, subject, None if time is None else at(time))
+        self.sent[event.client, event.source, event.id] = fact
+        return await self._send(event)
+
+    async def call_back(self, said: Said) -> None:
+        """Send a callback as the weather allows: late, twice, or never."""
+        data = callback(REGIE, said)
+        if self.happens("callback_lost"):
+            self.note(f"the gateway never says {said}")
+            return
+        copies = 1 + self.happens("repeated") + self.happens("repeated")
+        for _ in range(copies):
+            event = self._event("gateway", EventType.GATEWAY_CALLBACK, data, said.reference)
+            self.under_way.append(self.loop.create_task(self._late(event)))
+        await asyncio.sleep(self.some_seconds("callback_seconds"))
+
+    async def _late(self, event: NewEvent) -> None:
+        """A callback of a gateway that tries again until it is answered."""
+        self.sent[event.client, event.source, event.id] = {"fact": "callback", "data": event.data}
+        await asyncio.sleep(self.some_seconds("callback_seconds"))
+        await self._send(event)
+
+    def _event(
+        self,
+        client: str,
+        kind: EventType,
+        data: object,
+        subject: str | None,
+        time: datetime | None = None,
+    ) -> NewEvent:
+        digest = sha256(kind.encode() + msgspec.json.encode(data)).digest()
+        return NewEvent(
+            client=client,
+            source="/world",
+            id=f"e{len(self.sent)}",
+            type=kind,
+            regie=REGIE,
+            data=data,
+            digest=digest,
+            time=time,
+            subject=subject,
+        )
+
+    async def _send(self, event: NewEvent) -> int:
+        """Until it is acknowledged: the same event, again and again."""
+        key = (event.client, event.source, event.id)
+        while True:
+            receipt = await self._post(event)
+            if receipt is not None:
+                self.acknowledged[key] = receipt.place
+                if not self.happens("repeated"):
+                    return receipt.place
+            await asyncio.sleep(0.2 + self.random.random())
+
+    async def _post(self, event: NewEvent) -> Receipt | None:
+        """One request to a web process: stored, then acknowledged, then the bell. None: no reply was read."""
+        await asyncio.sleep(self.some_seconds("store_seconds"))
+        if self.happens("refused") or self.happens("killed_before"):
+            return None
+        (receipt,) = await self.store.record([event])
+        assert receipt.status in {"accepted", "duplicate"}
+        if self.happens("killed_after") or self.happens("unanswered"):
+            return None
+        self.ring(QUEUES[event.type])
+        return None if self.happens("reply_lost") else receipt
+
+    # what a portal reads
+
+    def shown(self) -> dict[str, tuple[InvoiceState, int]]:
+        """What the portal shows: state and cents of each invoice."""
+        return {
+            row.number: (row.state, row.amount_cents or 0)
+            for row in self.store.tables.invoices.values()
+            if row.state is not None
+        }
+
+    async def may_pay(self, place: int, seconds: float) -> bool | None:
+        """Whether the payment-started at `place` holds its invoices; None when nobody said so in time."""
+        end = self.now() + seconds
+        while self.now() < end:
+            outcome = self.store.tables.outcomes.get(place)
+            if outcome is not None:
+                return outcome.applied.outcome is Outcome.APPLIED
+            await asyncio.sleep(0.1)
+        return None
+
+
+async def _be_a_worker(_process: Process) -> None:
+    """Nothing by itself: it waits for the bell."""
