@@ -174,9 +174,14 @@ class MemoryStore:
         return sorted(due, key=lambda payment: (payment.payable_again_at, payment.id))
 
     async def apply(
-        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+        self,
+        events: Sequence[Event],
+        decide: Decide,
+        reports: Mapping[int, NewEvent] | None = None,
+        locked: Callable[[], None] = lambda: None,
     ) -> Done:
         """Decide and write, all or nothing; see the port."""
+        locked()
         mine = [event for event in events if event.place in self.tables.pending]
         return self._whole(lambda: self._apply(mine, decide, reports or {})) if mine else Done()
 
