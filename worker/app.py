@@ -35,8 +35,8 @@ from worker.store.views import Views
 
 Role = Literal["web", "worker", "clock"]
 
-STORE_CONNECTIONS: Final = 4
-"""One per lane, and one to look with; PostgreSQL has a hundred for all processes."""
+STORE_CONNECTIONS: Final = 8
+"""Two per lane of events, as many for the sweep and its evidence, two to look with; made when needed."""
 VIEW_CONNECTIONS: Final = 4
 """Reading requests at once; more would only queue in the database."""
 READY_SECONDS: Final = 0.5
