@@ -69,11 +69,13 @@ class RecordingBell:
     """A bell that nobody hears: it remembers what was rung."""
 
     rung: list[Queue] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     answers: bool = True
 
     def ring(self, queue: Queue) -> None:
         """Remember it."""
         self.rung.append(queue)
+        self.heard.set()
 
     async def check(self) -> bool:
         """Say what the test wants said."""
@@ -202,12 +204,11 @@ def started(
 
 
 async def exchange(port: int, sent: bytes, seconds: float = 20.0) -> bytes:
-    """Everything that the server answers to raw bytes until it hangs up, or says nothing more for a moment."""
+    """Everything that the server answers to raw bytes until it hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
         await writer.drain()
-        writer.write_eof()
         return await asyncio.wait_for(reader.read(), seconds)
     finally:
         writer.close()

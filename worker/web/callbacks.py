@@ -74,8 +74,9 @@ class CallbacksIn:
             body=base64.b64encode(body).decode(),
             headers=_kept(request.headers) or None,
         )
-        self._spend(callback, body, self._address(request))
-        (receipt,) = await self._ingest.record([_event(callback, kind, target, body)])
+        event = _event(callback, kind, target, body)
+        self._spend(event, body, self._address(request))
+        (receipt,) = await self._ingest.record([event])
         if receipt is None:
             return answer(INVALID_EVENT.problem("The database refuses this callback; the log of the server says why"))
         wanted = reply(kind, query, body)
@@ -85,18 +86,22 @@ class CallbacksIn:
     def _address(self, request: web.Request) -> str:
         return address_of(request.remote or "", request.headers.getall("X-Forwarded-For", ()), self._proxies)
 
-    def _spend(self, callback: GatewayCallback, body: bytes, address: str) -> None:
+    def _spend(self, event: NewEvent, body: bytes, address: str) -> None:
         """Count a callback that proves nothing.
 
         Raises:
             Refused: 429, its quotas are spent.
         """
-        gateway = self._gateways.get(callback.regie)  # None: it left the configuration, nothing can be proven
-        headers = callback.headers or {}
-        if gateway and interpret(gateway, callback.method, callback.query, body, headers).verified:
+        if self._proves(event.data, body) and self._quotas.is_news(event.digest):
             return
-        if not self._quotas.spend(callback.regie, address, len(callback.query) + len(body)):
+        if not self._quotas.spend(event.regie, address, len(event.raw or b"")):
             raise Refused(TOO_MANY_CALLBACKS.problem("Callbacks with a valid signature are still taken"))
+
+    def _proves(self, callback: GatewayCallback, body: bytes) -> bool:
+        gateway = self._gateways.get(callback.regie)
+        if gateway is None:  # it left the configuration, and its keys with it
+            return False
+        return interpret(gateway, callback.method, callback.query, body, callback.headers or {}).verified
 
 
 def _event(callback: GatewayCallback, kind: str, target: bytes, body: bytes) -> NewEvent:

@@ -17,10 +17,13 @@ REGIE_AT_ONCE: Final = 500.0
 """Per régie. A large one has a payment a second on its busiest evening, and a gateway repeats itself."""
 REGIE_BYTES_PER_DAY: Final = 256 * 1024 * 1024
 """Per régie: half a million honest unsigned notifications, and a disk that a year of abuse does not fill."""
+REPEATS_AT_ONCE: Final = 50.0
+REPEATS_PER_SECOND: Final = 1 / 60
+"""Of one proven callback. A gateway repeats itself a few times; whoever replays one for ever proves nothing new."""
 KEPT_WITH_EACH_BYTES: Final = 500
 """What a stored callback costs besides what was sent."""
 MAX_KEYS: Final = 20_000
-"""Addresses remembered: a few megabytes. The least recently seen is forgotten first."""
+"""Addresses and contents remembered: a few megabytes. The least recently seen is forgotten first."""
 SECONDS_PER_DAY: Final = 86_400
 
 
@@ -31,9 +34,9 @@ class Buckets:
         self._per_second = per_second
         self._capacity = capacity
         self._clock = clock
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._levels: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
 
-    def spend(self, key: str, amount: float = 1.0) -> bool:
+    def spend(self, key: str | bytes, amount: float = 1.0) -> bool:
         """Take that much from the key's bucket; False, and nothing taken, when it holds less."""
         now = self._clock()
         level, since = self._levels.pop(key, (self._capacity, now))
@@ -52,6 +55,11 @@ class CallbackQuotas:
         self._addresses = Buckets(ADDRESS_PER_SECOND, ADDRESS_AT_ONCE, clock)
         self._regies = Buckets(REGIE_PER_SECOND, REGIE_AT_ONCE, clock)
         self._bytes = Buckets(REGIE_BYTES_PER_DAY / SECONDS_PER_DAY, REGIE_BYTES_PER_DAY, clock)
+        self._repeats = Buckets(REPEATS_PER_SECOND, REPEATS_AT_ONCE, clock)
+
+    def is_news(self, digest: bytes) -> bool:
+        """Whether a proven callback of this content still proves something: not when it is replayed for ever."""
+        return self._repeats.spend(digest)
 
     def spend(self, regie: str, address: str, size_bytes: int) -> bool:
         """Take one unproven callback of that size from its address, then from its régie."""

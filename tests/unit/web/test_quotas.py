@@ -102,3 +102,10 @@ def test_who_has_one_address_of_a_64_has_them_all(address: str, network: str) ->
 def test_only_a_trusted_proxy_s_word_counts(peer: str, forwarded: list[str], address: str) -> None:
     """What a stranger writes into X-Forwarded-For before it gets to the proxy is not believed."""
     assert address_of(peer, forwarded, [ip_network("10.0.0.0/8")]) == address
+
+
+def test_a_proof_that_is_replayed_for_ever_proves_nothing_new() -> None:
+    """Repetitions of a gateway are free; a thousand of one content are not."""
+    limited = CallbackQuotas(Time())
+    assert [limited.is_news(b"one") for _ in range(1000)].count(True) == quotas.REPEATS_AT_ONCE
+    assert limited.is_news(b"other")
