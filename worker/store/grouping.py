@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -62,31 +62,49 @@ def merged(events: Sequence[Event], keys_of: Callable[[Event], Keys]) -> Names:
     """Gather what a batch names."""
     names = Names()
     for event in events:
-        keys = names.by_event[event.place] = keys_of(event)
-        names.payments.update((event.regie, name) for name in keys.payments)
-        names.references.update((event.regie, name) for name in keys.references)
-        names.invoices.update((event.regie, name) for name in keys.invoices)
-        names.looked_up.update((event.regie, name) for name in keys.looked_up)
+        regie, keys = event.regie, keys_of(event)
+        names.by_event[event.place] = keys
+        names.payments.update([(regie, name) for name in keys.payments])
+        names.references.update([(regie, name) for name in keys.references])
+        names.invoices.update([(regie, name) for name in keys.invoices])
+        names.looked_up.update([(regie, name) for name in keys.looked_up])
         names.discrepancies.update(keys.discrepancies)
     return names
 
 
+Node = int | str
+"""A row, wherever it lies: a payment, invoice or reference by a number of its own, a discrepancy by its id."""
+
+
+def _payment(payment_id: int) -> Node:
+    return 3 * payment_id
+
+
+def _invoice(invoice_id: int) -> Node:
+    return 3 * invoice_id + 1
+
+
+def _reference(reference_id: int) -> Node:
+    return 3 * reference_id + 2
+
+
 class _Sets:
-    """Disjoint sets: what was joined, however indirectly, has one root."""
+    """Disjoint sets: what was joined, however indirectly, has one root. What was never joined is alone."""
 
     def __init__(self) -> None:
-        self._parent: dict[Any, Any] = {}
+        self._parents: dict[Node, Node] = {}
 
-    def root(self, node: Any) -> Any:  # noqa: ANN401 - nodes are (table, key)
-        parent = self._parent.setdefault(node, node)
+    def root(self, node: Node) -> Node:
+        parents = self._parents
+        parent = parents.get(node, node)
         while parent != node:
-            grandparent = self._parent[parent]
-            self._parent[node] = grandparent
+            grandparent = parents.get(parent, parent)
+            parents[node] = grandparent
             node, parent = parent, grandparent
         return node
 
-    def join(self, one: Any, other: Any) -> None:  # noqa: ANN401
-        self._parent[self.root(one)] = self.root(other)
+    def join(self, one: Node, other: Node) -> None:
+        self._parents[self.root(one)] = self.root(other)
 
 
 def dossiers_of(loaded: Loaded, events: Sequence[Event]) -> Iterator[tuple[Dossier, list[Event]]]:
@@ -94,67 +112,90 @@ def dossiers_of(loaded: Loaded, events: Sequence[Event]) -> Iterator[tuple[Dossi
     sets = _Sets()
     _join_rows(loaded, sets)
     seats = _join_events(loaded, sets, events)
-    dossiers: dict[Any, tuple[Dossier, list[Event]]] = {}
-    for event in sorted(events, key=lambda event: event.place):
+    dossiers: dict[Node, tuple[Dossier, list[Event]]] = {}
+    for event in sorted(events, key=_place):
         root = sets.root(seats[event.place])
-        dossiers.setdefault(root, (Dossier(regie=event.regie), []))[1].append(event)
+        if root not in dossiers:
+            dossiers[root] = Dossier(regie=event.regie), []
+        dossiers[root][1].append(event)
     _deal(loaded, sets, {root: dossier for root, (dossier, _) in dossiers.items()})
     yield from dossiers.values()
+
+
+_place = attrgetter("place")
 
 
 def _join_rows(loaded: Loaded, sets: _Sets) -> None:
     for payment in loaded.payments.values():
         for line in payment.lines:
-            sets.join(("payment", payment.id), ("invoice", line.invoice_id))
+            sets.join(_invoice(line.invoice_id), _payment(payment.id))
     for reference in loaded.references.values():
         if reference.payment_id is not None:
-            sets.join(("reference", reference.id), ("payment", reference.payment_id))
+            sets.join(_reference(reference.id), _payment(reference.payment_id))
     for row in loaded.discrepancies.values():
         if row.payment_id is not None:
-            sets.join(("discrepancy", row.id), ("payment", row.payment_id))
+            sets.join(row.id, _payment(row.payment_id))
         if row.invoice_id is not None:
-            sets.join(("discrepancy", row.id), ("invoice", row.invoice_id))
-    for charge in loaded.charges:
-        sets.join(("discrepancy", loaded.orphan_discrepancy(charge)), ("reference", charge.gateway_reference_id))
+            sets.join(row.id, _invoice(row.invoice_id))
+    for charge in loaded.charges if loaded.discrepancies else ():
+        sets.join(loaded.orphan_discrepancy(charge), _reference(charge.gateway_reference_id))
 
 
-def _join_events(loaded: Loaded, sets: _Sets, events: Sequence[Event]) -> dict[int, Any]:
-    invoices = {(row.regie, row.number): ("invoice", row.id) for row in loaded.invoices.values()}
-    payments = {(row.regie, row.reference): ("payment", row.id) for row in loaded.payments.values()}
-    references = {(row.regie, row.gateway_reference): ("reference", row.id) for row in loaded.references.values()}
-    seats: dict[int, Any] = {}
+def _join_events(loaded: Loaded, sets: _Sets, events: Sequence[Event]) -> dict[int, Node]:
+    """Join the rows that an event names; answers one of them for each event, by its place."""
+    invoices = {(row.regie, row.number): _invoice(row.id) for row in loaded.invoices.values()}
+    payments = {(row.regie, row.reference): _payment(row.id) for row in loaded.payments.values()}
+    references = {(row.regie, row.gateway_reference): _reference(row.id) for row in loaded.references.values()}
+    seats: dict[int, Node] = {}
     for event in events:
-        keys = loaded.names.by_event[event.place]
-        nodes = [
-            *(payments[event.regie, name] for name in keys.payments),
-            *(references[event.regie, name] for name in keys.references),
-            *(invoices[event.regie, name] for name in keys.invoices),
-            *(references[event.regie, name] for name in keys.looked_up if (event.regie, name) in references),
-            *(("discrepancy", key) for key in keys.discrepancies),
-        ]
-        seats[event.place] = nodes[0]
+        regie, keys = event.regie, loaded.names.by_event[event.place]
+        nodes = [payments[regie, name] for name in keys.payments]
+        nodes += [references[regie, name] for name in keys.references]
+        nodes += [invoices[regie, name] for name in keys.invoices]
+        nodes += [references[regie, name] for name in keys.looked_up if (regie, name) in references]
+        nodes += keys.discrepancies
+        seat = seats[event.place] = nodes[0]
         for node in nodes[1:]:
-            sets.join(node, nodes[0])
+            sets.join(node, seat)
     return seats
 
 
-def _deal(loaded: Loaded, sets: _Sets, dossiers: dict[Any, Dossier]) -> None:
-    """Give every row to its dossier; what no event reaches goes nowhere."""
-    nowhere = Dossier(regie="")
+def _deal(loaded: Loaded, sets: _Sets, dossiers: dict[Node, Dossier]) -> None:
+    """Give every row to its dossier; rows that no event reaches are left where they are."""
 
-    def home(table: str, key: Any) -> Dossier:  # noqa: ANN401
-        return dossiers.get(sets.root((table, key)), nowhere)
+    def home(node: Node) -> Dossier | None:
+        return dossiers.get(sets.root(node))
 
+    _deal_rows(loaded, home)
+    _deal_facts(loaded, home)
+
+
+def _deal_rows(loaded: Loaded, home: Callable[[Node], Dossier | None]) -> None:
     for invoice in loaded.invoices.values():
-        home("invoice", invoice.id).invoices[invoice.id] = invoice
+        if dossier := home(_invoice(invoice.id)):
+            dossier.invoices[invoice.id] = invoice
     for payment in loaded.payments.values():
-        home("payment", payment.id).payments[payment.id] = payment
+        if dossier := home(_payment(payment.id)):
+            dossier.payments[payment.id] = payment
     for reference in loaded.references.values():
-        home("reference", reference.id).references[reference.id] = reference
+        if dossier := home(_reference(reference.id)):
+            dossier.references[reference.id] = reference
+
+
+def _deal_facts(loaded: Loaded, home: Callable[[Node], Dossier | None]) -> None:
     for charge in loaded.charges:
-        home("reference", charge.gateway_reference_id).charges.append(charge)
+        if dossier := home(_reference(charge.gateway_reference_id)):
+            dossier.charges.append(charge)
     for fact in loaded.adjustments:
-        table, key = ("invoice", fact.invoice_id) if fact.payment_id is None else ("payment", fact.payment_id)
-        home(table, key).adjustments.append(fact)
+        if dossier := home(_subject(fact)):
+            dossier.adjustments.append(fact)
     for row in loaded.discrepancies.values():
-        home("discrepancy", row.id).discrepancies[row.id] = row
+        if dossier := home(row.id):
+            dossier.discrepancies[row.id] = row
+
+
+def _subject(fact: Adjustment) -> Node:
+    if fact.payment_id is not None:
+        return _payment(fact.payment_id)
+    assert fact.invoice_id is not None
+    return _invoice(fact.invoice_id)
