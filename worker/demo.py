@@ -127,7 +127,9 @@ class Demo:
         _say(f"Ready after {time.monotonic() - self._began:.1f} s.\n")
         _say(f"  Portal             {addresses.portal}")
         _say(f"  Simulated gateway  {addresses.gateway}/control/payments")
-        _say(f"  Lettrage           {addresses.lettrage}/readyz  {addresses.lettrage}/metrics\n")
+        _say(f"  Lettrage           {addresses.lettrage}/readyz  {addresses.lettrage}/metrics")
+        token = self.installation.token
+        _say(f"  Its API            curl -H 'Authorization: Bearer {token}' {addresses.lettrage}/v1/regies\n")
         _say(f"Holds last {HOLD_SECONDS} s here, 30 min by default: what is not paid is payable again then.\n")
         await self.lettrage.issue(INVOICES)
         await _until(self._all_known, READY_SECONDS, "the invoices were not applied")

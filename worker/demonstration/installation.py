@@ -30,6 +30,8 @@ GATEWAY_PORT: Final = 8082
 STOP_SECONDS: Final = 25
 """What each process may take to end: `lettrage up` drains, then stops its servers."""
 SITE_ID: Final = "12345678"
+TOKEN: Final = "demo"  # noqa: S105 (not a secret: made-up families, on loopback, gone afterwards)
+"""Always the same, so that a document can show a request which works when it is copied."""
 HERE: Final = Path(__file__).resolve().parents[2]
 SHOWN_LOG_LINES: Final = 20
 _PR_SET_PDEATHSIG: Final = 1
@@ -104,16 +106,16 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
         addresses = _free_addresses()
-        token, key = secrets.token_urlsafe(24), secrets.token_hex(16)
-        _write(folder / "lettrage.toml", _lettrage_toml(token, hold_seconds))
+        key = secrets.token_hex(16)
+        _write(folder / "lettrage.toml", _lettrage_toml(TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
-        _write(folder / "portal.toml", _portal_toml(addresses, token, key))
+        _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key))
         processes = []
         for name, argv, environ in _programs(folder, addresses, key):
             process = _started(name, argv, environ, folder)
             stack.callback(process.stop)
             processes.append(process)
-        yield Installation(addresses=addresses, token=token, processes=processes)
+        yield Installation(addresses=addresses, token=TOKEN, processes=processes)
 
 
 def _free_addresses() -> Addresses:
