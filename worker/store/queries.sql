@@ -3,7 +3,8 @@
 -- (régie, reference). Discrepancies last, by id.
 
 -- name: record
--- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones.
+-- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones. Places follow the
+-- order received; the rows go in by key, so that two who keep the same facts at once wait for each other in one order.
 WITH incoming AS (
     SELECT *
     FROM unnest(
@@ -14,13 +15,18 @@ WITH incoming AS (
     )
 ),
 
+placed AS (
+    SELECT nextval('events_place_seq') AS place, ordered.* FROM (SELECT * FROM incoming ORDER BY nth) AS ordered
+),
+
 kept AS (
-    INSERT INTO events (client, source, id, type, regie, time, data, digest, raw, trace, received_at)
+    INSERT INTO events (place, client, source, id, type, regie, time, data, digest, raw, trace, received_at)
+    OVERRIDING SYSTEM VALUE
     SELECT
-        client, source, id, type, regie, time, data::jsonb, digest, raw, trace,
+        place, client, source, id, type, regie, time, data::jsonb, digest, raw, trace,
         coalesce(received_at, clock_timestamp())
-    FROM incoming
-    ORDER BY nth
+    FROM placed
+    ORDER BY client COLLATE "C", source COLLATE "C", id COLLATE "C"
     ON CONFLICT (client, source, id) DO NOTHING
     RETURNING place, client, source, id
 ),
