@@ -96,7 +96,7 @@ CREATE TABLE public.gateway_references (
     gateway_reference text NOT NULL,
     payment_id bigint
 )
-WITH (fillfactor='80');
+WITH (fillfactor='45');
 
 COMMENT ON TABLE public.gateway_references IS 'The gateway''s names of payments, one owner each; without one, its charges wait. The row is a key that workers lock.';
 
@@ -149,7 +149,7 @@ CREATE TABLE public.invoices (
     CONSTRAINT invoices_state_check CHECK ((state = ANY (ARRAY['payable'::text, 'in_payment'::text, 'paid'::text, 'withdrawn'::text]))),
     CONSTRAINT invoices_version_check CHECK ((version >= 0))
 )
-WITH (fillfactor='70');
+WITH (fillfactor='45');
 
 COMMENT ON TABLE public.invoices IS 'What families owe. state NULL: only waiting facts name it, nobody sees it yet.';
 
@@ -272,7 +272,7 @@ CREATE TABLE public.payments (
     CONSTRAINT payments_refunded_cents_check CHECK ((refunded_cents >= 0)),
     CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['started'::text, 'paid'::text, 'refused'::text, 'cancelled'::text, 'expired'::text, 'rejected'::text, 'reversed'::text, 'refunded'::text])))
 )
-WITH (fillfactor='70');
+WITH (fillfactor='45');
 
 COMMENT ON TABLE public.payments IS 'Attempts to pay. state NULL: facts about it wait for its payment-started. The row is the key that workers lock.';
 
@@ -300,7 +300,7 @@ CREATE TABLE public.pending (
     CONSTRAINT pending_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT pending_queue_check CHECK ((queue = ANY (ARRAY['payment-started'::text, 'gateway-callback'::text, 'payment-timeout'::text, 'invoice-changed'::text, 'payment-corrected'::text])))
 )
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
+WITH (fillfactor='40', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
 
 COMMENT ON TABLE public.pending IS 'Events not applied yet: lease, attempts, parking. Narrow and deleted from, so that a claim costs the same with any history.';
 
@@ -440,32 +440,17 @@ ALTER TABLE ONLY public.discrepancies
 ALTER TABLE ONLY public.discrepancies
     ADD CONSTRAINT discrepancies_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
 
-ALTER TABLE ONLY public.discrepancies
-    ADD CONSTRAINT discrepancies_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
-
 ALTER TABLE ONLY public.gateway_references
     ADD CONSTRAINT gateway_references_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
 
-ALTER TABLE ONLY public.gateway_references
-    ADD CONSTRAINT gateway_references_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
-
 ALTER TABLE ONLY public.holds
     ADD CONSTRAINT holds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
-
-ALTER TABLE ONLY public.invoices
-    ADD CONSTRAINT invoices_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
-
-ALTER TABLE ONLY public.outbox
-    ADD CONSTRAINT outbox_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
 
 ALTER TABLE ONLY public.payment_lines
     ADD CONSTRAINT payment_lines_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);
 
 ALTER TABLE ONLY public.payment_lines
     ADD CONSTRAINT payment_lines_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
-
-ALTER TABLE ONLY public.payments
-    ADD CONSTRAINT payments_regie_fkey FOREIGN KEY (regie) REFERENCES public.regies(code);
 
 ALTER TABLE ONLY public.regies
     ADD CONSTRAINT regies_code_policy_version_fkey FOREIGN KEY (code, policy_version) REFERENCES public.policies(regie, version);

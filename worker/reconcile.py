@@ -23,8 +23,13 @@ Interpret = Callable[[Event], Awaitable[Report]]
 Observe = Callable[[Done], None]
 """Is told what each transaction did, after its commit."""
 
+PassOn = Callable[[], None]
+
 BATCH = 1000
 """Events decided in one transaction: past a few hundred, more gain little and are lost together."""
+
+SIDE_BY_SIDE = 2
+"""Batches at once while there is a backlog: one is decided here while the database works on the other."""
 
 PATIENCE_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses while the store can't be reached; then the events' lease ends and whoever comes next takes them."""
@@ -46,6 +51,7 @@ class Reconciler:
         self._store = store
         self._interpret = interpret
         self._observe = observe
+        self._turn = asyncio.Lock()
         self._stopped = False
 
     def stop(self) -> None:
@@ -57,26 +63,60 @@ class Reconciler:
 
         Raises StoreUnavailableError when the store stays out of reach: nothing is lost, the lease ends.
         """
+        total, claimed = await self._drain_batch(queue)
+        if claimed < BATCH:
+            return total
+        sides = await asyncio.gather(*(self._drain_on(queue) for _ in range(SIDE_BY_SIDE)))
+        return total + sum(sides)
+
+    async def _drain_on(self, queue: Queue) -> int:
         total = 0
-        while not self._stopped and (events := await self._store.claim(queue, BATCH)):
-            total += await self._handle(events)
-        return total
+        while True:
+            done, claimed = await self._drain_batch(queue)
+            total += done
+            if not claimed:
+                return total
+
+    async def _drain_batch(self, queue: Queue) -> tuple[int, int]:
+        """Claim and handle one batch; answers how many events are done and how many were claimed.
+
+        Batches take turns until the rows are locked, so that side by side they are applied in the order received.
+        """
+        pass_on = await self._take_turn(queue)
+        try:
+            events = [] if self._stopped else await self._store.claim(queue, BATCH)
+            return await self._handle(events, pass_on) if events else 0, len(events)
+        finally:
+            pass_on()
+
+    async def _take_turn(self, queue: Queue) -> PassOn:
+        """Wait for one's turn among batches of facts; answers what passes it on, which may be called again."""
+        if queue is Queue.GATEWAY_CALLBACK:
+            return _nothing
+        await self._turn.acquire()
+        left = [self._turn.release]
+
+        def pass_on() -> None:
+            if left:
+                left.pop()()
+
+        return pass_on
 
     async def end_due_holds(self) -> int:
         """Write the end of every hold that is over, its evidence first; answers how many holds."""
         total = 0
         while True:
             while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
-                await self._handle(evidence)
+                await self._handle(evidence, _nothing)
             done = await self._store.end_due_holds(decide, BATCH)
             self._observe(done)
             total += len(done.applied)
             if self._stopped or len(done.applied) < BATCH:
                 return total
 
-    async def _handle(self, events: Sequence[Event]) -> int:
+    async def _handle(self, events: Sequence[Event], pass_on: PassOn) -> int:
         read = await self._read(events)
-        return await self._apply(read) if read.events else 0
+        return await self._apply(read, pass_on) if read.events else 0
 
     async def _read(self, events: Sequence[Event]) -> _Read:
         """Turn callbacks into reports; one that can't be read now is put off, the others go on."""
@@ -95,10 +135,10 @@ class Reconciler:
         kept = [e for e in events if e.type is not EventType.GATEWAY_CALLBACK or e.place in reports]
         return _Read(kept, reports)
 
-    async def _apply(self, read: _Read) -> int:
+    async def _apply(self, read: _Read, pass_on: PassOn) -> int:
         """Apply a batch; one that fails is cut in two, until the event that fails stands alone and is put off."""
         try:
-            done = await self._patiently(read)
+            done = await self._patiently(read, pass_on)
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an event provokes must not block the others
@@ -106,19 +146,19 @@ class Reconciler:
                 await self._put_off(read.events[0], error)
                 return 0
             middle = len(read.events) // 2
-            first = await self._apply(_Read(read.events[:middle], read.reports))
-            return first + await self._apply(_Read(read.events[middle:], read.reports))
+            first = await self._apply(_Read(read.events[:middle], read.reports), pass_on)
+            return first + await self._apply(_Read(read.events[middle:], read.reports), pass_on)
         self._observe(done)
         return len(done.applied)
 
-    async def _patiently(self, read: _Read) -> Done:
+    async def _patiently(self, read: _Read, pass_on: PassOn) -> Done:
         """Repeat the same work while the store can't say what became of it: what was done is not done again."""
         for pause in PATIENCE_SECONDS:
             try:
-                return await self._store.apply(read.events, decide, read.reports)
+                return await self._store.apply(read.events, decide, read.reports, pass_on)
             except StoreUnavailableError:
                 await asyncio.sleep(pause)
-        return await self._store.apply(read.events, decide, read.reports)
+        return await self._store.apply(read.events, decide, read.reports, pass_on)
 
     async def _put_off(self, event: Event, error: Exception) -> None:
         parked = await self._store.put_off(event, f"{type(error).__name__}: {error}")
@@ -132,6 +172,10 @@ class Reconciler:
             trace=event.trace,
             error=type(error).__name__,
         )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _report(callback: Event, report: Report) -> NewEvent:

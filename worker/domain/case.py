@@ -35,6 +35,7 @@ class Case:
         "payments",
         "policy",
         "references",
+        "taken_over",
         "touched",
     )
 
@@ -46,6 +47,7 @@ class Case:
         self.now = now
         self.decision = Decision()
         self.touched: set[int] = set()
+        self.taken_over: set[int] = set()
         self.invoices = {row.number: row for row in dossier.invoices.values()}
         self.payments = {row.reference: row for row in dossier.payments.values()}
         self.references = {row.gateway_reference: row for row in dossier.references.values()}
@@ -116,6 +118,11 @@ class Case:
         """Mark an invoice as changed by the event at hand."""
         self.touched.add(invoice.id)
         self.decision.invoices[invoice.id] = invoice
+
+    def take_over(self, invoice: Invoice) -> None:
+        """Mark an invoice whose hold was over but not written: it is payable first, then whatever it becomes now."""
+        self.taken_over.add(invoice.id)
+        self.touch_invoice(invoice)
 
     def touch_payment(self, payment: Payment) -> None:
         """Mark a payment as changed."""

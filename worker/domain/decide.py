@@ -1,12 +1,13 @@
 """`decide`: what a dossier becomes when events are applied to it.
 
-Facts are recorded one by one, in the order received; after each, every state is derived anew from the whole set.
+Facts are recorded one by one, in the order received; after each that says something new, every state is derived anew
+from the whole set.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from schemas.decisions import Applied, Decision, Dossier, Effect
+from schemas.decisions import Applied, Decision, Dossier, Effect, Outcome
 from schemas.events import Event, EventType
 from schemas.records import (
     ChargeResult,
@@ -55,7 +56,8 @@ def decide(dossier: Dossier, events: Sequence[Event], policy: Policy, now: datet
         case.touched.clear()
         outcome, reason = RECORD[event.type](case, event)
         case.decision.outcomes.append(Applied(place=event.place, outcome=outcome, reason=reason.value))
-        _derive(case, reason)
+        if outcome is not Outcome.IGNORED or reason is Reason.GATEWAY_CANNOT_SAY:
+            _derive(case, reason)
     return case.decision
 
 
@@ -98,7 +100,8 @@ def _derive_payment(case: Case, payment: Payment, sums: Received, reason: Reason
 
 def _note_first_money(case: Case, payment: Payment) -> None:
     """Late: its first money was applied after its hold's end by the database's clock."""
-    came = [(c.received_at, c.place) for c in case.charges_of(payment) if c.received_at is not None]
+    charges = case.charges_of(payment)
+    came = [(c.received_at, c.place) for c in charges if c.result in _MONEY and c.received_at is not None]
     if not came:
         return
     first = min(came)
@@ -189,6 +192,9 @@ def _paid_by(case: Case, share: Share) -> str | None:
 
 def _show(case: Case, invoice: Invoice, state: InvoiceState, reason: Reason) -> None:
     """Write an invoice's new face, one version on, and tell the portal when its state changed."""
+    if invoice.id in case.taken_over:
+        case.taken_over.discard(invoice.id)
+        _show(case, invoice, InvoiceState.PAYABLE, Reason.HOLD_OVER)
     case.touch_invoice(invoice)
     invoice.version += 1
     if state is invoice.state:
@@ -225,7 +231,8 @@ _TOLD = {
 def _tell(case: Case, invoice: Invoice, before: InvoiceState | None) -> None:
     assert invoice.state is not None
     reactivated = before is InvoiceState.IN_PAYMENT and invoice.state is InvoiceState.PAYABLE
-    holder = next((payer for payer, line in case.payers.get(invoice.id, ()) if line.held), None)
+    held = invoice.state is InvoiceState.IN_PAYMENT
+    holder = next((payer for payer, line in case.payers.get(invoice.id, ()) if held and line.held), None)
     entry = case.decision.journal[-1]
     payment = None if entry.payment_id is None else case.dossier.payments[entry.payment_id]
     data = {

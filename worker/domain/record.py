@@ -237,9 +237,7 @@ def _free_from_overdue(case: Case, line: Line) -> None:
         if other.held:
             other.held = False
             case.touch_payment(payment)
-            invoice = case.dossier.invoices[line.invoice_id]
-            before, invoice.state = invoice.state, InvoiceState.PAYABLE
-            case.journal_invoice(invoice, before, Reason.HOLD_OVER)
+            case.take_over(case.dossier.invoices[line.invoice_id])
 
 
 def _why_not(case: Case, payment: Payment) -> Reason | None:

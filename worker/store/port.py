@@ -36,12 +36,17 @@ class Store(Protocol):
         ...
 
     async def apply(
-        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+        self,
+        events: Sequence[Event],
+        decide: Decide,
+        reports: Mapping[int, NewEvent] | None = None,
+        locked: Callable[[], None] = lambda: None,
     ) -> Done:
         """Lock, read, decide, save and mark done, in ONE transaction; events already done are not in the answer.
 
         `reports`: what each callback among `events` was found to say, by its place; kept as events of their own,
-        applied at once, and giving the callback its outcome.
+        applied at once, and giving the callback its outcome. `locked` is called once the rows are: whatever this
+        process applies from then on comes after.
         """
         ...
 

@@ -17,10 +17,10 @@ import msgspec
 
 from schemas.decisions import Applied, Decision, Done
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt
-from schemas.records import GatewayReference, Invoice, Payment, Policy
+from schemas.records import GatewayReference, Payment, Policy
 from worker.domain.keys import keys_of
 from worker.store import rows
-from worker.store.grouping import Loaded, dossiers_of, merged
+from worker.store.grouping import Loaded, Names, dossiers_of, merged
 from worker.store.port import Decide, StoreUnavailableError
 from worker.store.sql import load
 
@@ -91,6 +91,7 @@ class PostgresStore:
 
     def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
         self.pool = pool
+        self._applying: set[int] = set()
         self._mark: datetime | None = None
         self._marked_at = -1e9
 
@@ -201,11 +202,20 @@ class PostgresStore:
         return event.attempts > LAST_TRY and await self._put_off(event.place, "its worker died at every try")
 
     async def apply(
-        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+        self,
+        events: Sequence[Event],
+        decide: Decide,
+        reports: Mapping[int, NewEvent] | None = None,
+        locked: Callable[[], None] = lambda: None,
     ) -> Done:
         """Lock, read, decide, save and mark done in one transaction; see the port."""
-        await self._let_earlier_pass(events)
-        return await self._again(partial(self._apply, events, decide, reports or {}))
+        places = {event.place for event in events}
+        self._applying |= places
+        try:
+            await self._let_earlier_pass(events)
+            return await self._again(partial(self._apply, events, decide, reports or {}, locked))
+        finally:
+            self._applying -= places
 
     async def _let_earlier_pass(self, events: Sequence[Event]) -> None:
         """Give way, for a moment, to another worker at facts that came before a payment-started of the same invoice."""
@@ -217,14 +227,20 @@ class PostgresStore:
         ]
         if not starts:
             return
-        own = [event.place for event in events]
+        named = list(map(list, zip(*starts, strict=True)))
         for pause in EARLIER_PASS_SECONDS:
             async with self._connection() as conn:
-                if not await conn.fetchval(QUERIES.overtakes, *map(list, zip(*starts, strict=True)), own):
+                if not await conn.fetchval(QUERIES.overtakes, *named, list(self._applying)):
                     return
             await asyncio.sleep(pause)
 
-    async def _apply(self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent]) -> Done:
+    async def _apply(
+        self,
+        events: Sequence[Event],
+        decide: Decide,
+        reports: Mapping[int, NewEvent],
+        locked: Callable[[], None],
+    ) -> Done:
         async with self._transaction() as conn:
             taken = {row["place"] for row in await conn.fetch(QUERIES.take, [event.place for event in events])}
             mine = [event for event in events if event.place in taken]
@@ -233,8 +249,10 @@ class PostgresStore:
             told = {event.place: reports[event.place] for event in mine if event.place in reports}
             own = await _keep_own(conn, list(told.values()))
             answers = {place: own[new.source, new.id].place for place, new in told.items()}
-            facts = [event for event in mine if event.place not in told]
-            return await _reconcile(conn, [*facts, *own.values()], decide, _Callbacks(mine, answers))
+            facts = [*(event for event in mine if event.place not in told), *own.values()]
+            loaded = await _load(conn, facts)
+            locked()
+            return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
     async def end_due_holds(self, decide: Decide, limit: int) -> Done:
         """Write the end of holds that are over; see the port."""
@@ -251,7 +269,8 @@ class PostgresStore:
                     await self._raise_mark(conn)
                 return Done()
             own = await _keep_own(conn, [_timed_out(row) for row in due])
-            return await _reconcile(conn, list(own.values()), decide, _Callbacks([], {}))
+            events = list(own.values())
+            return await _reconcile(conn, await _load(conn, events), events, decide, _Callbacks([], {}))
 
     def _low_water_mark(self) -> tuple[bool, datetime | None]:
         """Where to look from: past what earlier sweeps ended, whose dead index entries cost time; now and then, all."""
@@ -349,9 +368,10 @@ def _event(new: NewEvent, place: int, received_at: datetime) -> Event:
     )
 
 
-async def _reconcile(conn: Connection, events: Sequence[Event], decide: Decide, callbacks: _Callbacks) -> Done:
-    """Lock, read, decide and save, in the caller's transaction."""
-    loaded = await _load(conn, events)
+async def _reconcile(
+    conn: Connection, loaded: Loaded, events: Sequence[Event], decide: Decide, callbacks: _Callbacks
+) -> Done:
+    """Decide and save what is loaded and locked, in the caller's transaction."""
     policies, now = await _policies(conn, events)
     done = Done(decided_at=now)
     decisions: list[Decision] = []
@@ -384,65 +404,54 @@ async def _policies(conn: Connection, events: Sequence[Event]) -> tuple[dict[str
 
 async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
     """Lock everything the events touch, in the one order, then read the dossiers. GrewError: take it again."""
-    names = merged(events, keys_of)
-    loaded = Loaded(names=names)
+    loaded = Loaded(names=merged(events, keys_of))
     await _lock_references(conn, loaded)
+    await _add_missing(conn, loaded.names, events)
+    invoices, payments = await _reach(conn, loaded)
+    if invoices:
+        found = map(rows.invoice, await conn.fetch(QUERIES.lock_invoices, invoices))
+        loaded.invoices = {row.id: row for row in found}
+    if payments:
+        paying = map(rows.payment, await conn.fetch(QUERIES.lock_payments, payments))
+        loaded.payments = {row.id: row for row in paying}
+    holding = (row for row in loaded.payments.values() if row.state is not None and not row.hold_over)
+    loaded.timers = {row.id: row.payable_again_at for row in holding}
+    await _read_dossiers(conn, loaded)
+    return loaded
+
+
+async def _lock_references(conn: Connection, loaded: Loaded) -> None:
+    """Lock what a callback and its payment-started both name, whichever comes first."""
+    if loaded.names.references:
+        await conn.execute(QUERIES.add_references, *_pairs(loaded.names.references))
+    if names := loaded.names.references | loaded.names.looked_up:
+        found = map(rows.reference, await conn.fetch(QUERIES.lock_references, *_pairs(names)))
+        loaded.references = {row.id: row for row in found}
+
+
+async def _add_missing(conn: Connection, names: Names, events: Sequence[Event]) -> None:
+    if names.invoices:
+        issued = {(e.regie, e.data.number): e.data.account for e in events if e.type is EventType.INVOICE_ISSUED}
+        accounts = [issued.get(name) for name in sorted(names.invoices)]
+        await conn.execute(QUERIES.add_invoices, *_pairs(names.invoices), accounts)
+    if names.payments:
+        await conn.execute(QUERIES.add_payments, *_pairs(names.payments))
+
+
+async def _reach(conn: Connection, loaded: Loaded) -> tuple[list[int], list[int]]:
+    """Find every invoice and payment of the dossiers, without locks; what grows meanwhile is found when it is read."""
+    names = loaded.names
     owners = [row.payment_id for row in loaded.references.values() if row.payment_id is not None]
     reached = await conn.fetchrow(
         QUERIES.reach, *_pairs(names.invoices), *_pairs(names.payments), owners, sorted(names.discrepancies)
     )
     assert reached is not None
-    await _lock_invoices(conn, loaded, reached["invoices"] or [], events)
-    await _lock_payments(conn, loaded, reached["payments"] or [])
-    await _read_dossiers(conn, loaded)
-    return loaded
+    return reached["invoices"] or [], reached["payments"] or []
 
 
 def _pairs(names: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
     ordered = sorted(names)
     return [regie for regie, _ in ordered], [name for _, name in ordered]
-
-
-async def _lock_references(conn: Connection, loaded: Loaded) -> None:
-    names = loaded.names.references | loaded.names.looked_up
-    if not names:
-        return
-    found = [rows.reference(row) for row in await conn.fetch(QUERIES.lock_references, *_pairs(names))]
-    missing = loaded.names.references - {(row.regie, row.gateway_reference) for row in found}
-    if missing:
-        added = await conn.fetch(QUERIES.add_references, *_pairs(missing))
-        _expect_all(missing, added)
-        found.extend(rows.reference(row) for row in added)
-    loaded.references = {row.id: row for row in found}
-
-
-def _expect_all(missing: set[tuple[str, str]], added: Sequence[Any]) -> None:
-    """Another created one meanwhile: locking it now would be out of order."""
-    if len(added) < len(missing):
-        raise GrewError
-
-
-async def _lock_invoices(conn: Connection, loaded: Loaded, ids: Sequence[int], events: Sequence[Event]) -> None:
-    found = [rows.invoice(row) for row in await conn.fetch(QUERIES.lock_invoices, ids)] if ids else []
-    missing = loaded.names.invoices - {(row.regie, row.number) for row in found}
-    if missing:
-        issued = {(e.regie, e.data.number): e.data.account for e in events if e.type is EventType.INVOICE_ISSUED}
-        accounts = [issued.get(name) for name in sorted(missing)]
-        added = await conn.fetch(QUERIES.add_invoices, *_pairs(missing), accounts)
-        _expect_all(missing, added)
-        found.extend(Invoice(**dict(row)) for row in added)
-    loaded.invoices = {row.id: row for row in found}
-
-
-async def _lock_payments(conn: Connection, loaded: Loaded, ids: Sequence[int]) -> None:
-    found = [rows.payment(row) for row in await conn.fetch(QUERIES.lock_payments, ids)] if ids else []
-    missing = loaded.names.payments - {(row.regie, row.reference) for row in found}
-    if missing:
-        added = await conn.fetch(QUERIES.add_payments, *_pairs(missing))
-        _expect_all(missing, added)
-        found.extend(Payment(id=row["id"], regie=row["regie"], reference=row["reference"]) for row in added)
-    loaded.payments = {row.id: row for row in found}
-    loaded.timers = {row.id: row.payable_again_at for row in found if row.state is not None and not row.hold_over}
 
 
 async def _read_dossiers(conn: Connection, loaded: Loaded) -> None:
@@ -471,10 +480,10 @@ async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision])
     """Write everything that changed; each statement writes one table, whatever the size of the batch."""
     invoices = _merge(decision.invoices for decision in decisions)
     if invoices:
-        await conn.execute(QUERIES.save_invoices, *rows.columns(invoices, rows.INVOICE_COLUMNS))
+        await conn.execute(QUERIES.save_invoices, rows.json_text(invoices))
     payments: list[Payment] = _merge(decision.payments for decision in decisions)
     if payments:
-        await conn.execute(QUERIES.save_payments, *rows.columns(payments, rows.PAYMENT_COLUMNS))
+        await conn.execute(QUERIES.save_payments, rows.json_text(payments))
         await _save_lines(conn, loaded, payments)
         await _save_holds(conn, loaded, payments)
     references: list[GatewayReference] = _merge(decision.references for decision in decisions)
@@ -500,7 +509,7 @@ async def _append(conn: Connection, decisions: Sequence[Decision]) -> None:
         await conn.execute(QUERIES.add_adjustments, *rows.columns(adjustments, rows.ADJUSTMENT_COLUMNS))
     journal = [entry for d in decisions for entry in d.journal]
     if journal:
-        await conn.execute(QUERIES.add_journal, *rows.columns(journal, rows.JOURNAL_COLUMNS))
+        await conn.execute(QUERIES.add_journal, journal[0].at, *rows.columns(journal, rows.JOURNAL_COLUMNS))
     effects = [effect for d in decisions for effect in d.effects]
     if effects:
         data = [rows.json_text(effect.data) for effect in effects]
@@ -535,9 +544,8 @@ async def _save_holds(conn: Connection, loaded: Loaded, payments: Sequence[Payme
 
 async def _mark_done(conn: Connection, done: Done, versions: Sequence[int]) -> None:
     outcomes = [applied for _, applied in done.applied]
-    times = [done.decided_at] * len(outcomes)
     columns = rows.columns(outcomes, ("place", "outcome", "reason"))
-    await conn.execute(QUERIES.add_outcomes, *columns, times, list(versions))
+    await conn.execute(QUERIES.add_outcomes, done.decided_at, *columns, list(versions))
     waited = [event.place for event, _ in done.applied if event.waited]
     for start in range(0, len(waited), NOTIFIED):
         await conn.execute(QUERIES.notify, ",".join(map(str, waited[start : start + NOTIFIED])))

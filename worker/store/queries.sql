@@ -1,6 +1,7 @@
 -- The statements of reconciling. Arrays in, sets out: their number does not depend on the size of a batch.
 -- Order of locks, everywhere: pending by place; gateway references by (régie, name); invoices by id; payments by
--- (régie, reference). Discrepancies last, by id.
+-- (régie, reference). Discrepancies last, by id. In each table what is missing is created first, in order: an insert that
+-- meets another's uncommitted row waits for it, and whoever waits so holds no lock yet that the other can want.
 
 -- name: record
 -- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones. Places follow the
@@ -200,6 +201,14 @@ ORDER BY i.source, i.id
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;
 
+-- name: add_references
+-- Create the named gateway references that are missing.
+INSERT INTO gateway_references (regie, gateway_reference)
+SELECT k.regie, k.name
+FROM unnest($1::text[], $2::text[]) AS k (regie, name)
+ORDER BY k.regie, k.name
+ON CONFLICT DO NOTHING;
+
 -- name: lock_references
 -- Lock the gateway references that are named, in order.
 SELECT r.id, r.regie, r.gateway_reference, r.payment_id
@@ -208,15 +217,6 @@ INNER JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS k (regie, 
     ON r.regie = k.regie AND r.gateway_reference = k.name
 ORDER BY r.regie, r.gateway_reference
 FOR UPDATE OF r;
-
--- name: add_references
--- Create the named gateway references that are missing; another's uncommitted one is waited for.
-INSERT INTO gateway_references (regie, gateway_reference)
-SELECT k.regie, k.name
-FROM unnest($1::text[], $2::text[]) AS k (regie, name)
-ORDER BY k.regie, k.name
-ON CONFLICT DO NOTHING
-RETURNING id, regie, gateway_reference, payment_id;
 
 -- name: reach
 -- Every invoice and payment that share money with the named ones: a dossier is whole. Read without locks, checked after.
@@ -263,6 +263,15 @@ SELECT
     array_agg(payment_id) FILTER (WHERE payment_id IS NOT NULL) AS payments
 FROM reached;
 
+-- name: add_invoices
+-- Create the named invoices that are missing, to be filled by what the events say. The account, an index has it, is
+-- written at once where an issue tells it, so that filling the rest touches no index.
+INSERT INTO invoices (regie, number, account)
+SELECT k.regie, k.number, k.account
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (regie, number, account)
+ORDER BY k.regie, k.number
+ON CONFLICT DO NOTHING;
+
 -- name: lock_invoices
 -- Lock invoices in the order of their ids, and read them as they are once locked.
 SELECT
@@ -273,15 +282,13 @@ WHERE id = ANY($1::bigint[])
 ORDER BY id
 FOR UPDATE;
 
--- name: add_invoices
--- Create the named invoices that are missing, to be filled by what the events say. The account, an index has it, is
--- written at once where an issue tells it, so that filling the rest touches no index.
-INSERT INTO invoices (regie, number, account)
-SELECT k.regie, k.number, k.account
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (regie, number, account)
-ORDER BY k.regie, k.number
-ON CONFLICT DO NOTHING
-RETURNING id, regie, number, account;
+-- name: add_payments
+-- Create the named payments that are missing; the row is the key that the next worker waits for.
+INSERT INTO payments (regie, reference)
+SELECT k.regie, k.reference
+FROM unnest($1::text[], $2::text[]) AS k (regie, reference)
+ORDER BY k.regie, k.reference
+ON CONFLICT DO NOTHING;
 
 -- name: lock_payments
 -- Lock payments in the order of their references, and read them as they are once locked.
@@ -293,15 +300,6 @@ FROM payments
 WHERE id = ANY($1::bigint[])
 ORDER BY regie, reference
 FOR UPDATE;
-
--- name: add_payments
--- Create the named payments that are missing; the row is the key that the next worker waits for.
-INSERT INTO payments (regie, reference)
-SELECT k.regie, k.reference
-FROM unnest($1::text[], $2::text[]) AS k (regie, reference)
-ORDER BY k.regie, k.reference
-ON CONFLICT DO NOTHING
-RETURNING id, regie, reference;
 
 -- name: read_dossiers
 -- In a new statement, after the locks: the lines, gateway references, charges and adjustments of what is locked.
@@ -357,6 +355,7 @@ INNER JOIN policies AS p ON r.code = p.regie AND r.policy_version = p.version
 WHERE r.code = ANY($1::text[]);
 
 -- name: save_invoices
+-- As JSON: twenty arrays would cost more to write than the update itself.
 UPDATE invoices AS i
 SET
     state = n.state,
@@ -378,17 +377,16 @@ SET
     paid_by = n.paid_by,
     to_check = n.to_check,
     reason = n.reason
-FROM unnest(
-    $1::bigint[], $2::text[], $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::date[],
-    $9::text[], $10::text[], $11::boolean[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::bigint[],
-    $16::bigint[], $17::timestamptz[], $18::text[], $19::boolean[], $20::text[]
-) AS n (
-    id, state, version, account, issued_cents, amount_cents, means, issued_on, label, document_url, withdrawn,
-    fact_time, fact_place, issue_time, issue_place, settled_cents, paid_at, paid_by, to_check, reason
+FROM json_to_recordset($1::text::json) AS n (
+    id bigint, state text, version integer, account text, issued_cents bigint, amount_cents bigint, means text,
+    issued_on date, label text, document_url text, withdrawn boolean, fact_time timestamptz, fact_place bigint,
+    issue_time timestamptz, issue_place bigint, settled_cents bigint, paid_at timestamptz, paid_by text,
+    to_check boolean, reason text
 )
 WHERE i.id = n.id;
 
 -- name: save_payments
+-- As JSON, like invoices.
 UPDATE payments AS p
 SET
     state = n.state,
@@ -411,15 +409,12 @@ SET
     first_money_place = n.first_money_place,
     settled_at = n.settled_at,
     latest_reference = n.latest_reference
-FROM unnest(
-    $1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::timestamptz[], $12::boolean[], $13::boolean[],
-    $14::boolean[], $15::bigint[], $16::bigint[], $17::boolean[], $18::timestamptz[], $19::bigint[],
-    $20::timestamptz[], $21::text[]
-) AS n (
-    id, state, reason, amount_cents, start_time, start_place, deadline, hold_limit, payable_again_at, hold_over,
-    hold_ended_at, rejected, doubt, late, received_cents, refunded_cents, provisional, first_money_at,
-    first_money_place, settled_at, latest_reference
+FROM json_to_recordset($1::text::json) AS n (
+    id bigint, state text, reason text, amount_cents bigint, start_time timestamptz, start_place bigint,
+    deadline timestamptz, hold_limit timestamptz, payable_again_at timestamptz, hold_over boolean,
+    hold_ended_at timestamptz, rejected boolean, doubt boolean, late boolean, received_cents bigint,
+    refunded_cents bigint, provisional boolean, first_money_at timestamptz, first_money_place bigint,
+    settled_at timestamptz, latest_reference text
 )
 WHERE p.id = n.id;
 
@@ -486,10 +481,10 @@ SET
 
 -- name: add_journal
 INSERT INTO journal (place, regie, at, reason, before, after, invoice_id, payment_id)
-SELECT n.place, n.regie, n.at, n.reason, n.before, n.after, n.invoice_id, n.payment_id
+SELECT n.place, n.regie, $1, n.reason, n.before, n.after, n.invoice_id, n.payment_id
 FROM unnest(
-    $1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]
-) WITH ORDINALITY AS n (place, regie, at, reason, before, after, invoice_id, payment_id, nth)
+    $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]
+) WITH ORDINALITY AS n (place, regie, reason, before, after, invoice_id, payment_id, nth)
 ORDER BY n.nth;
 
 -- name: set_holds
@@ -514,9 +509,9 @@ ORDER BY n.nth;
 -- name: add_outcomes
 -- Done, for good: one outcome per event, numbered in the order of application.
 INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
-SELECT n.place, n.outcome, n.reason, n.decided_at, n.policy_version
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[])
-    WITH ORDINALITY AS n (place, outcome, reason, decided_at, policy_version, nth)
+SELECT n.place, n.outcome, n.reason, $1, n.policy_version
+FROM unnest($2::bigint[], $3::text[], $4::text[], $5::integer[])
+    WITH ORDINALITY AS n (place, outcome, reason, policy_version, nth)
 ORDER BY n.nth;
 
 -- name: notify

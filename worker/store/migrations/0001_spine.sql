@@ -1,7 +1,8 @@
 -- The spine: facts as they came (events), what waits (pending), what became of them (outcomes), and the states derived.
 -- Money is BIGINT cents (EUR); times are timestamptz; the checks repeat what the domain promises.
--- A `place` is an event's. It has no foreign key, nor have the journal's ids: what they name is never deleted and was
--- just read under lock, and the check would write a row lock into it, once per row that names it.
+-- A `place` is an event's. It has no foreign key, nor have régies and the journal's ids: what they name is never deleted
+-- and was just read in the same transaction, and the check would write a row lock into it, once per row that names it.
+-- Fill factors leave room for a whole page's rows to be updated in one batch without touching an index.
 
 CREATE TABLE policies (
     regie text NOT NULL CHECK (regie ~ '^[a-z0-9-]{1,40}$'),
@@ -51,7 +52,7 @@ CREATE TABLE pending (
     waited boolean NOT NULL DEFAULT false,
     parked boolean NOT NULL DEFAULT false,
     error text
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 COMMENT ON TABLE pending IS 'Events not applied yet: lease, attempts, parking. Narrow and deleted from, so that a claim costs the same with any history.';
 CREATE INDEX pending_facts ON pending (place) WHERE queue <> 'gateway-callback' AND NOT parked;
 CREATE INDEX pending_callbacks ON pending (place) WHERE queue = 'gateway-callback' AND NOT parked;
@@ -70,7 +71,7 @@ COMMENT ON TABLE outcomes IS 'What became of each event: once, for good, with th
 
 CREATE TABLE invoices (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    regie text NOT NULL REFERENCES regies (code),
+    regie text NOT NULL,
     number text NOT NULL,
     state text CHECK (state IN ('payable', 'in_payment', 'paid', 'withdrawn')),
     version integer NOT NULL DEFAULT 0 CHECK (version >= 0),
@@ -96,13 +97,13 @@ CREATE TABLE invoices (
     CHECK (state IS NULL OR (amount_cents IS NOT NULL AND reason <> '')),
     CHECK ((state = 'paid') = (paid_at IS NOT NULL) OR state IS NULL),
     CHECK (state <> 'withdrawn' OR withdrawn)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 45);
 COMMENT ON TABLE invoices IS 'What families owe. state NULL: only waiting facts name it, nobody sees it yet.';
 CREATE INDEX invoices_account ON invoices (regie, account, id);
 
 CREATE TABLE payments (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    regie text NOT NULL REFERENCES regies (code),
+    regie text NOT NULL,
     reference text NOT NULL,
     state text CHECK (
         state IN ('started', 'paid', 'refused', 'cancelled', 'expired', 'rejected', 'reversed', 'refunded')
@@ -131,7 +132,7 @@ CREATE TABLE payments (
     CHECK (state <> 'paid' OR (received_cents >= amount_cents AND settled_at IS NOT NULL)),
     CHECK (state IS NULL OR state NOT IN ('paid', 'expired', 'rejected', 'reversed', 'refunded') OR hold_over),
     CHECK (state IS NULL OR hold_over OR payable_again_at >= deadline)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 45);
 COMMENT ON TABLE payments IS 'Attempts to pay. state NULL: facts about it wait for its payment-started. The row is the key that workers lock.';
 
 CREATE TABLE payment_lines (
@@ -147,11 +148,11 @@ CREATE UNIQUE INDEX payment_lines_one_hold ON payment_lines (invoice_id) WHERE h
 
 CREATE TABLE gateway_references (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    regie text NOT NULL REFERENCES regies (code),
+    regie text NOT NULL,
     gateway_reference text NOT NULL,
     payment_id bigint REFERENCES payments (id),
     UNIQUE (regie, gateway_reference)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 COMMENT ON TABLE gateway_references IS 'The gateway''s names of payments, one owner each; without one, its charges wait. The row is a key that workers lock.';
 CREATE INDEX gateway_references_payment ON gateway_references (payment_id) WHERE payment_id IS NOT NULL;
 
@@ -184,7 +185,7 @@ CREATE INDEX adjustments_payment ON adjustments (payment_id) WHERE payment_id IS
 
 CREATE TABLE discrepancies (
     id text PRIMARY KEY,
-    regie text NOT NULL REFERENCES regies (code),
+    regie text NOT NULL,
     kind text NOT NULL CHECK (
         kind IN (
             'double_payment', 'underpaid', 'overpaid', 'paid_withdrawn', 'missing', 'unknown_payment',
@@ -243,7 +244,7 @@ CREATE INDEX holds_due ON holds (payable_again_at);
 
 CREATE TABLE outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    regie text NOT NULL REFERENCES regies (code),
+    regie text NOT NULL,
     type text NOT NULL,
     at timestamptz NOT NULL,
     data jsonb NOT NULL
