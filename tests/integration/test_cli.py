@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -180,6 +181,19 @@ def test_without_servers_each_command_says_how_to_start(empty: Installation, arg
     assert "lettrage up" in done.stderr
     assert "DATABASE_URL" in done.stderr or "REDIS_URL" in done.stderr
     assert not (empty.folder / ".lettrage").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "web"])
+def test_a_port_that_is_taken_is_told_before_anything_starts(installed: Installation, command: str) -> None:
+    """The commonest of first obstacles: exit 4, one sentence, what to set."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", installed.port))
+        taken.listen()
+        done = installed.run(command)
+    assert done.returncode == 4
+    assert "set PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "process_started" not in done.stderr
 
 
 # migrate

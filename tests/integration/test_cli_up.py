@@ -76,7 +76,7 @@ def test_an_empty_folder_is_enough_and_nothing_that_dies_stays_dead(empty: Insta
     pids = [pid_of(empty, name) for name in PROCESSES] + [server_pid(empty, name) for name in ("postgres", "valkey")]
     assert all(alive(pid) for pid in pids)
     up.send_signal(signal.SIGTERM)
-    assert up.wait(25) == 0
+    assert up.wait(PATIENCE_SECONDS) == 0
     until(lambda: not any(alive(pid) for pid in pids))
     assert empty.run("events", "list").returncode == 75
 
@@ -104,7 +104,7 @@ def test_a_kill_of_up_itself_takes_all_along(empty: Installation) -> None:
     again = empty.start("up")
     until(lambda: empty.log("up").count("Lettrage is up") == 2)
     again.terminate()
-    assert again.wait(25) == 0
+    assert again.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(empty: Installation) -> None:

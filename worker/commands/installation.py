@@ -1,6 +1,7 @@
 """The installation that a command works on: its settings, its servers, its database."""
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,6 +14,7 @@ import asyncpg
 
 from worker.commands.exits import Conflict, Failed, TryLater
 from worker.commands.output import say
+from worker.doctor.machine import try_to_listen
 from worker.settings import Problem, Settings, SettingsError, load
 from worker.store.views import Views
 from worker.supervise import SUPERVISOR
@@ -116,6 +118,22 @@ def unreachable(error: BaseException) -> str:
         return "The database has no schema yet: run `lettrage migrate`."
     what = str(error) or type(error).__name__
     return f"The database does not answer: {what}\n`lettrage doctor` says how to mend it."
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    """See that web can have its port, before anything is started.
+
+    Raises:
+        Conflict: another program has it.
+        Failed: nobody can have it here.
+    """
+    try:
+        try_to_listen(settings.host, settings.port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(f"Another program listens on {where}: stop it, or set PORT to a free one.") from None
+        raise Failed(f"Nobody can listen on {where} ({error.strerror or error}): correct HOST or PORT.") from None
 
 
 @contextmanager

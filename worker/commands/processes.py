@@ -12,7 +12,7 @@ import uvloop
 from monitoring import logs
 from worker.commands.exits import Failed
 from worker.commands.help import Command
-from worker.commands.installation import settings_or_fail, with_servers
+from worker.commands.installation import refuse_taken_port, settings_or_fail, with_servers
 from worker.settings import Settings
 from worker.supervise import end_with_supervisor
 
@@ -63,11 +63,14 @@ def run(name: str) -> None:
 
     Raises:
         TryLater: there is no address of a database or of Redis.
-        Failed: the configuration has faults, the port is taken, or nobody foresaw what happened.
+        Conflict: another program has the port.
+        Failed: the configuration has faults, or nobody foresaw what happened.
     """
     end_with_supervisor()
     logs.configure()
     settings = with_servers(settings_or_fail())
+    if name == "web":
+        refuse_taken_port(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(name)(settings))

@@ -15,7 +15,7 @@ import click
 from monitoring import logs
 from worker.commands.exits import Failed
 from worker.commands.help import Command
-from worker.commands.installation import alone, own_url, settings_or_fail
+from worker.commands.installation import alone, own_url, refuse_taken_port, settings_or_fail
 from worker.commands.output import say
 from worker.commands.schema import migrated
 from worker.settings import Settings
@@ -48,6 +48,7 @@ def up() -> None:
     logs.configure()
     settings = settings_or_fail()
     with alone(settings.state_dir):
+        refuse_taken_port(settings)
         servers = Servers(settings)
         try:
             servers.ensure()

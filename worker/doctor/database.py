@@ -22,6 +22,7 @@ OLDEST_VERSION: Final = 150_000
 """PostgreSQL 15: NULLS NOT DISTINCT."""
 CONNECT_SECONDS: Final = 5.0
 QUERY_SECONDS: Final = 10.0
+GRANT: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO this user, or use the owner's"
 CONNECTIONS: Final = 40
 """Of one web, one worker and one clock, twice over: a rolling release runs old and new side by side."""
 SKEW_SECONDS: Final = 5.0
@@ -181,6 +182,8 @@ async def schema(connection: Connection) -> list[Check]:
         return [failed("schema", str(error), "deploy the newer version here too: there is no way back")]
     except MigrationError as error:
         return [failed("schema", str(error), "put the migration's file back as it was released")]
+    except asyncpg.InsufficientPrivilegeError as error:
+        return [failed("permissions", f"this database user may not read the schema: {error}", GRANT)]
     if missing:
         return [
             failed("schema", f"it lacks {', '.join(missing)}", "run `lettrage migrate`"),
@@ -189,8 +192,7 @@ async def schema(connection: Connection) -> list[Check]:
     forbidden = await connection.fetch(QUERIES.forbidden)
     if forbidden:
         listed = ", ".join(f"{row['privilege']} on {row['name']}" for row in forbidden[:5])
-        mend = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO this user"
-        return [failed("permissions", f"this database user may not {listed}", mend)]
+        return [failed("permissions", f"this database user may not {listed}", GRANT)]
     return [ok("schema", "current"), ok("permissions", "all tables can be used")]
 
 

@@ -69,7 +69,7 @@ def port(settings: Settings) -> Check:
     """Whether web has its port, or could have it."""
     where = f"{settings.host}:{settings.port}"
     try:
-        _try_to_listen(settings.host, settings.port)
+        try_to_listen(settings.host, settings.port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             mend = "HOST must be an address of this machine, and a PORT below 1024 needs the right to it"
@@ -81,16 +81,21 @@ def port(settings: Settings) -> Check:
     return failed("port", f"another program listens on {where}", "stop that one, or set PORT to a free port")
 
 
-def _nearest_existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
+def try_to_listen(host: str, number: int) -> None:
+    """Listen for an instant.
 
-
-def _try_to_listen(host: str, number: int) -> None:
+    Raises:
+        OSError: why nobody can; EADDRINUSE when somebody does.
+    """
     family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
     with closing(socket.socket(family, kind, protocol)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1)
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _is_lettrage(settings: Settings) -> bool:
