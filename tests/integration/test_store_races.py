@@ -322,3 +322,15 @@ async def test_policies_synced_by_many_processes_are_one_version(database_url: s
         await asyncio.gather(*(w.postgres.sync_policies({REGIE: changed, "cantine": POLICY}) for w in workers))
         found = await workers[0].rows("SELECT regie, count(*) AS versions FROM policies GROUP BY regie ORDER BY regie")
         assert [tuple(row) for row in found] == [("cantine", 1), (REGIE, 2)]
+
+
+async def test_the_same_facts_kept_by_many_at_once_in_any_order(database_url: str) -> None:
+    """A client sends its batch again, differently ordered, to other web processes: kept once, and no deadlock."""
+    numbers = random.Random(1)
+    async with worlds(database_url, 4) as workers:
+        for n in range(ROUNDS // 2):
+            facts = [issued(f"F{n}-{i}") for i in range(60)]
+            receipts = await asyncio.gather(*(w.store.record(numbers.sample(facts, 60)) for w in workers))
+            accepted = [receipt.place for each in receipts for receipt in each if receipt.status == "accepted"]
+            assert len(accepted) == len(set(accepted)) == 60
+        assert await deadlocks(workers[0]) == 0
