@@ -185,14 +185,22 @@ class ShakyStore:
         return await self._through("claim_evidence", lambda: self.world.store.claim_evidence(limit))
 
     async def apply(
-        self, events: Sequence[Event], decide: Decide, reports: Mapping[int, NewEvent] | None = None
+        self,
+        events: Sequence[Event],
+        decide: Decide,
+        reports: Mapping[int, NewEvent] | None = None,
+        locked: Callable[[], None] = lambda: None,
     ) -> Done:
         """See the port."""
-        return await self._through("apply", lambda: self.world.store.apply(events, decide, dict(reports or {})))
+        return await self._through("apply", lambda: self.world.store.apply(events, decide, reports, locked))
 
     async def end_due_holds(self, decide: Decide, limit: int) -> Done:
         """See the port."""
         return await self._through("end_due_holds", lambda: self.world.store.end_due_holds(decide, limit))
+
+    async def set_aside_due_hold(self) -> None:
+        """See the port."""
+        await self._through("set_aside_due_hold", self.world.store.set_aside_due_hold)
 
     async def put_off(self, event: Event, error: str) -> bool:
         """See the port."""
