@@ -66,8 +66,12 @@ class Reconciler:
         total, claimed = await self._drain_batch(queue)
         if claimed < BATCH:
             return total
-        sides = await asyncio.gather(*(self._drain_on(queue) for _ in range(SIDE_BY_SIDE)))
-        return total + sum(sides)
+        sides = await asyncio.gather(*(self._drain_on(queue) for _ in range(SIDE_BY_SIDE)), return_exceptions=True)
+        for side in sides:
+            if isinstance(side, BaseException):
+                raise side
+            total += side
+        return total
 
     async def _drain_on(self, queue: Queue) -> int:
         total = 0
@@ -108,11 +112,24 @@ class Reconciler:
         while True:
             while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
                 await self._handle(evidence, _nothing)
-            done = await self._store.end_due_holds(decide, BATCH)
+            done = await self._sweep(BATCH)
             self._observe(done)
             total += len(done.applied)
             if self._stopped or len(done.applied) < BATCH:
                 return total
+
+    async def _sweep(self, limit: int) -> Done:
+        """End holds; when that fails, fewer, until the one that fails stands alone and is set aside as an event."""
+        try:
+            return await self._store.end_due_holds(decide, limit)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a hold provokes must not keep the others locked
+            if limit > 1:
+                return await self._sweep(limit // 2)
+            await self._store.set_aside_due_hold()
+            log.error("hold_set_aside", error=type(error).__name__)  # noqa: TRY400 - no traceback with values in it
+            return Done()
 
     async def _handle(self, events: Sequence[Event], pass_on: PassOn) -> int:
         read = await self._read(events)

@@ -302,8 +302,20 @@ class MemoryStore:
 
     async def end_due_holds(self, decide: Decide, limit: int) -> Done:
         """Write the end of holds that are over; see the port."""
-        due = [payment for payment in self._due() if not self._evidence_under_way(payment)][:limit]
+        due = self._endable()[:limit]
         return self._whole(lambda: self._time_out(due, decide)) if due else Done()
+
+    def _endable(self) -> list[Payment]:
+        aside = {(w.event.regie, w.subject) for w in self.tables.pending.values() if w.queue is Queue.PAYMENT_TIMEOUT}
+        return [
+            payment
+            for payment in self._due()
+            if (payment.regie, payment.reference) not in aside and not self._evidence_under_way(payment)
+        ]
+
+    async def set_aside_due_hold(self) -> None:
+        """Make the oldest hold that is over a pending event; see the port."""
+        await self.record([_timed_out(payment) for payment in self._endable()[:1]])
 
     def _evidence_under_way(self, payment: Payment) -> bool:
         names = self._names_of(payment)
@@ -375,4 +387,5 @@ def _timed_out(payment: Payment) -> NewEvent:
         regie=payment.regie,
         data=data,
         digest=sha256(msgspec.json.encode(data)).digest(),
+        subject=payment.reference,
     )

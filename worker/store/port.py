@@ -57,6 +57,10 @@ class Store(Protocol):
         """
         ...
 
+    async def set_aside_due_hold(self) -> None:
+        """Make the oldest hold that is over a pending event: its end fails, and others wait for theirs."""
+        ...
+
     async def put_off(self, event: Event, error: str) -> bool:
         """Give a failed event back, to be tried again after a backoff; after 8 tries park it. True when parked."""
         ...

@@ -272,6 +272,12 @@ class PostgresStore:
             events = list(own.values())
             return await _reconcile(conn, await _load(conn, events), events, decide, _Callbacks([], {}))
 
+    async def set_aside_due_hold(self) -> None:
+        """Make the oldest hold that is over a pending event; see the port."""
+        async with self._connection() as conn:
+            due = await conn.fetch(QUERIES.due_holds, 1, None)
+        await self.record([_timed_out(row) for row in due])
+
     def _low_water_mark(self) -> tuple[bool, datetime | None]:
         """Where to look from: past what earlier sweeps ended, whose dead index entries cost time; now and then, all."""
         full = self._mark is None or asyncio.get_running_loop().time() - self._marked_at >= FULL_SWEEP.total_seconds()
@@ -334,6 +340,7 @@ def _timed_out(row: Any) -> NewEvent:  # noqa: ANN401 - an asyncpg.Record
         regie=regie,
         data=data,
         digest=sha256(rows.json_text(data).encode()).digest(),
+        subject=reference,
     )
 
 

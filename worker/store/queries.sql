@@ -50,8 +50,13 @@ FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS i (client, so
 INNER JOIN events AS e USING (client, source, id);
 
 -- name: claim_facts
--- Lease what needs no gateway, oldest first. What came back twice without an outcome comes alone.
-WITH due AS (
+-- Lease what needs no gateway, oldest first. What came back twice without an outcome comes alone. The commit need not
+-- reach the disk: it outlives this process at once, and a server that crashes loses a lease and the count of one attempt.
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+),
+
+due AS (
     SELECT place, attempts
     FROM pending
     WHERE queue <> 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
@@ -82,12 +87,17 @@ leased AS (
 
 SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
 FROM leased AS l
+CROSS JOIN relaxed
 INNER JOIN events AS e USING (place)
 ORDER BY e.place;
 
 -- name: claim_callbacks
 -- The same for callbacks, which a gateway's adapter has to read first.
-WITH due AS (
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+),
+
+due AS (
     SELECT place, attempts
     FROM pending
     WHERE queue = 'gateway-callback' AND NOT parked AND leased_until <= clock_timestamp()
@@ -118,12 +128,17 @@ leased AS (
 
 SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
 FROM leased AS l
+CROSS JOIN relaxed
 INNER JOIN events AS e USING (place)
 ORDER BY e.place;
 
 -- name: claim_evidence
 -- Lease the callbacks and reports, never tried before, of payments whose hold is over: evidence comes before a timeout.
-WITH due AS (
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+),
+
+due AS (
     SELECT DISTINCT p.place
     FROM (SELECT payment_id FROM holds WHERE payable_again_at <= clock_timestamp() ORDER BY payable_again_at LIMIT $1) AS h
     INNER JOIN gateway_references AS r ON h.payment_id = r.payment_id
@@ -155,6 +170,7 @@ leased AS (
 
 SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
 FROM leased AS l
+CROSS JOIN relaxed
 INNER JOIN events AS e USING (place)
 ORDER BY e.place;
 
@@ -530,7 +546,8 @@ RETURNING parked;
 
 -- name: due_holds
 -- Holds that are over, without those whose evidence was there in time and is not tried yet, or is being tried for the
--- first time since less than 2 s: evidence comes first. Looks from a low-water mark on, where there is one.
+-- first time since less than 2 s: evidence comes first. Nor those that were set aside. Looks from a low-water mark on,
+-- where there is one.
 SELECT p.regie, p.reference, h.payable_again_at
 FROM holds AS h
 INNER JOIN payments AS p ON h.payment_id = p.id
@@ -548,6 +565,11 @@ WHERE
             AND w.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
             AND e.received_at <= h.payable_again_at
             AND (w.attempts = 0 OR (w.attempts = 1 AND w.claimed_at > clock_timestamp() - interval '2 seconds'))
+    )
+    AND NOT EXISTS (
+        SELECT 1
+        FROM pending AS w
+        WHERE w.regie = p.regie AND w.subject = p.reference AND w.queue = 'payment-timeout'
     )
 ORDER BY h.payable_again_at
 LIMIT $1;
