@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# Without column ranges tracebacks parse no code: on 3.11 that, met by a garbage collection, ends pytest itself.
+PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
 # Hashes alone decide what may be installed. Bytecode is compiled at first import: that halves the install.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile
 NEEDED_BY_LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --system-certs --quiet
