@@ -26,6 +26,10 @@ needed?), or no binaries for this machine (the embedded servers are for glibc 2.
 endef
 export CANNOT_INSTALL
 
+# The tests that send all our SQL to a database; they are run a second time, on Debian's PostgreSQL 15.
+SENDING_SQL := $(wildcard tests/integration/test_migrations.py tests/integration/test_store*.py \
+    tests/integration/test_clock.py tests/integration/test_metrics.py tests/integration/web/test_reading.py)
+
 # What the commands below take from the command line.
 ARGS ?=
 SEEDS ?= 0:100000
@@ -43,7 +47,7 @@ demo: install ## play a few families through a whole installation (ARGS=--once e
 .PHONY: test
 test: $(TESTABLE) test-machine ## install what the tests need and run all of them
 	$(PYTEST) -m "not nightly" $(ARGS)
-	$(PYTEST) -m "not nightly" --older-postgres tests/integration
+	$(PYTEST) -m "not nightly" --older-postgres $(SENDING_SQL)
 
 .PHONY: check
 check: $(TESTABLE) ## lint, types, import contracts, SQL, alert rules
@@ -77,7 +81,7 @@ mutations: $(TESTABLE) ## remove one rule at a time; each must turn a test red
 .PHONY: nightly
 nightly: $(TESTABLE) test-machine check ## everything at full length: big tables, long chaos, mutations, 100,000 seeds
 	LETTRAGE_CHAOS_SECONDS=$(SECONDS_OF_CHAOS) $(PYTEST) --timeout=0 $(ARGS)
-	$(PYTEST) --timeout=0 --older-postgres tests/integration
+	$(PYTEST) --timeout=0 --older-postgres $(SENDING_SQL)
 	@$(MAKE) mutations simulate
 
 .PHONY: bench
