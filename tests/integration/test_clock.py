@@ -81,6 +81,16 @@ async def test_the_clock_rings_for_what_lost_its_bell(
         await asyncio.wait_for(until_nothing_waits(store), SOON)
 
 
+async def metrics_with(client: aiohttp.ClientSession, name: str) -> str:
+    """The metrics once they have `name`: a process counts what it did just after the commit that others see."""
+    while True:
+        async with client.get("/metrics") as answer:
+            text = await answer.text()
+        if name in text:
+            return text
+        await asyncio.sleep(0.02)
+
+
 async def test_the_clock_serves_its_metrics(
     tmp_path: Path, database_url: str, redis_url: str, store: PostgresStore
 ) -> None:
@@ -94,8 +104,7 @@ async def test_the_clock_serves_its_metrics(
         await store.record([started("P-1")])
         await asyncio.wait_for(until_nothing_waits(store), SOON)
         await asyncio.wait_for(until_no_hold_is_left(store), SOON)
-        async with client.get("/metrics") as answer:
-            text = await answer.text()
+        text = await asyncio.wait_for(metrics_with(client, "lettrage_reactivations_total{"), SOON)
         async with client.get("/livez") as answer:
             assert answer.status == 200
     assert 'lettrage_events_total{outcome="applied",type="fr.lettrage.payment.started.v1"} 1.0' in text
