@@ -6,19 +6,17 @@ installation.
 
 import base64
 import binascii
-import difflib
-import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from schemas.records import Policy
-from worker.secret import LITERAL, Secret, SecretError, find_secret, is_reference, names_a_secret
+from worker.secret import Secret, is_reference, names_a_secret
+from worker.table import Faults, Problem, Source, Table, duration_seconds, listed, nearest, quoted, usable_url
 
 SCOPES: Final = ("events", "read", "admin")
 MODES: Final = ("production", "test")
@@ -31,18 +29,12 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 DEFAULT_GATEWAY: Final = "systempayv2"
 
-MAX_DURATION_SECONDS: Final = 366 * 24 * 3600
-"""A year: no gateway answers later, and far below what overflows a timestamp."""
 MIN_WEBHOOK_KEY_BYTES: Final = 24
 """What Standard Webhooks asks of a signing key."""
-MAX_QUOTED_CHARS: Final = 60
-"""A wrong value is quoted up to here."""
 
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_DURATION = re.compile(r"([0-9]{1,9})([smh])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 _TOP_KEYS: Final = (
@@ -73,17 +65,6 @@ _REGIE_KEYS: Final = (
     "portal",
 )
 _PORTAL_KEYS: Final = ("url", "secret")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One fault of the configuration: which key, and what is allowed there. Never a secret's value."""
-
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.message}"
 
 
 class SettingsError(Exception):
@@ -191,10 +172,10 @@ def read(environ: Mapping[str, str], folder: Path | None = None) -> Reading:
     """The settings as far as they can be read, and all that is wrong with them."""
     here = (folder or Path.cwd()).absolute()
     path = here / Path(environ.get("LETTRAGE_CONFIG") or DEFAULT_CONFIG).expanduser()
-    faults = _Faults()
+    faults = Faults()
     document = _document(path, faults, required=bool(environ.get("LETTRAGE_CONFIG")))
-    source = _Source(environ, path.parent, faults)
-    top = _Table("", document or {}, source)
+    source = Source(environ, path.parent, faults)
+    top = Table("", document or {}, source)
     top.refuse_unknown(_TOP_KEYS)
     clients = _clients(top.tables("client"), faults)
     regies = _regies(top.tables("regie"), faults)
@@ -217,15 +198,6 @@ def read(environ: Mapping[str, str], folder: Path | None = None) -> Reading:
     return Reading(settings, faults.problems)
 
 
-def duration_seconds(text: object) -> int | None:
-    """Seconds of a whole number of s, m or h from 1s to a year; None for anything else."""
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    seconds = int(match[1]) * _SECONDS[match[2]]
-    return seconds if 1 <= seconds <= MAX_DURATION_SECONDS else None
-
-
 def _reveal(value: Any) -> Any:  # noqa: ANN401 (TOML values nest freely)
     match value:
         case Secret():
@@ -238,30 +210,7 @@ def _reveal(value: Any) -> Any:  # noqa: ANN401 (TOML values nest freely)
             return value
 
 
-class _Faults:
-    """What was met while reading; reading goes on, so that all of it is told at once."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-
-    def add(self, key: str, message: str) -> None:
-        self.problems.append(Problem(key, message))
-
-    def warn(self, key: str, message: str) -> None:
-        self.warnings.append(Problem(key, message))
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where values and secrets come from: the environment, and the folder of the TOML file."""
-
-    environ: Mapping[str, str]
-    folder: Path
-    faults: _Faults
-
-
-def _document(path: Path, faults: _Faults, *, required: bool) -> dict[str, Any] | None:
+def _document(path: Path, faults: Faults, *, required: bool) -> dict[str, Any] | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -288,185 +237,18 @@ def _without_values(error: Exception) -> str:
     return f"{plain}, at {where[1]}" if where else plain
 
 
-class _Table:
-    """One table of the TOML file; a method takes one value, or notes its fault and answers a stand-in."""
-
-    def __init__(self, key: str, values: Mapping[str, Any], source: _Source) -> None:
-        self.prefix = f"{key}." if key else ""
-        self.values = values
-        self.source = source
-        self.faults = source.faults
-
-    def key(self, name: str) -> str:
-        return f"{self.prefix}{name}"
-
-    def fault(self, name: str, message: str) -> None:
-        self.faults.add(self.key(name), message)
-
-    def refuse_unknown(self, known: Collection[str]) -> None:
-        for name in self.values:
-            if name not in known:
-                self.fault(name, f"unknown key; {_nearest(name, known)}")
-
-    def tables(self, name: str) -> list["_Table"]:
-        """The tables of an array of tables, each named by what names it, else by its position from 1."""
-        found = self.values.get(name, [])
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            self.fault(name, f"write each one as a block that begins with [[{name}]]")
-            return []
-        return [_Table(f"{name}.{_title(item, index)}", item, self.source) for index, item in enumerate(found, 1)]
-
-    def table(self, name: str) -> "_Table | None":
-        found = self.values.get(name)
-        if found is None:
-            return None
-        if not isinstance(found, dict):
-            self.fault(name, f"write it as a block that begins with [regie.{name}]")
-            return None
-        return _Table(self.key(name), found, self.source)
-
-    def text(self, name: str, pattern: re.Pattern[str], allowed: str) -> str | None:
-        value = self.values.get(name)
-        if value is None:
-            self.fault(name, f"missing; {allowed}")
-        elif not isinstance(value, str) or not pattern.fullmatch(value):
-            self.fault(name, f"{_quoted(value)} is not allowed; {allowed}")
-        else:
-            return value
-        return None
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        """One of the allowed values; the first is the default."""
-        value = self.values.get(name, allowed[0])
-        if value in allowed:
-            return str(value)
-        self.fault(name, f"{_quoted(value)} is not allowed; one of {_listed(allowed)}")
-        return allowed[0]
-
-    def strings(self, name: str) -> list[str]:
-        value = self.values.get(name, [])
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return list(value)
-        self.fault(name, 'a list of texts, such as ["a", "b"]')
-        return []
-
-    def seconds(self, name: str, default: int) -> int:
-        if name not in self.values:
-            return default
-        seconds = duration_seconds(self.values[name])
-        if seconds is None:
-            self.fault(
-                name,
-                f"{_quoted(self.values[name])} is not a duration; "
-                'a whole number of s, m or h, from "1s" to "8784h", such as "30s", "30m" or "2h"',
-            )
-            return default
-        return seconds
-
-    def secret(self, name: str) -> Secret | None:
-        value = self.values.get(name)
-        if not isinstance(value, str) or not value:
-            self.fault(name, 'missing; "env:NAME" or "file:PATH"')
-            return None
-        return self.found_secret(name, value)
-
-    def found_secret(self, name: str, text: str) -> Secret | None:
-        try:
-            secret = find_secret(text, self.source.environ, self.source.folder)
-        except SecretError as error:
-            self.fault(name, str(error))
-            return None
-        if secret.source == LITERAL:
-            self.faults.warn(
-                self.key(name),
-                'a secret in clear in the configuration; write "env:NAME" or "file:PATH" and keep it there',
-            )
-        return secret
-
-    def setting(self, name: str, variable: str) -> tuple[str, object]:
-        """The key that speaks, and its value: the environment's, else the file's, else None."""
-        if self.source.environ.get(variable):
-            return variable, self.source.environ[variable]
-        return self.key(name), self.values.get(name)
-
-    def server(self, name: str, variable: str) -> str | None:
-        key, value = self.setting(name, variable)
-        if value is None:
-            return None
-        if isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z.:_-]{1,253}", value):
-            return value
-        self.faults.add(key, f'{_quoted(value)} is not an address; such as "127.0.0.1", "0.0.0.0" or "::"')
-        return None
-
-    def port(self, name: str, variable: str) -> int | None:
-        key, value = self.setting(name, variable)
-        if value is None:
-            return None
-        number = _whole(value)
-        if number is None or not 1 <= number <= 65_535:  # noqa: PLR2004 (what a TCP port is)
-            self.faults.add(key, f"{_quoted(value)} is not a port; a whole number from 1 to 65535")
-            return None
-        return number
-
-    def networks(self, name: str, variable: str) -> tuple[IPv4Network | IPv6Network, ...]:
-        """IP addresses and networks: a list, or text with commas."""
-        key, value = self.setting(name, variable)
-        if value is None:
-            return ()
-        found = []
-        for each in value if isinstance(value, list) else str(value).split(","):
-            try:
-                found.append(ip_network(str(each).strip()))
-            except ValueError:
-                self.faults.add(key, f'{_quoted(each)} is not an IP address or network; such as "10.0.0.0/8"')
-        return tuple(found)
-
-    def address(self, name: str, variable: str, schemes: tuple[str, ...]) -> str | None:
-        """A server's URL. It may hold a password: no message quotes it."""
-        key, value = self.setting(name, variable)
-        if value is None:
-            return None
-        text = self._resolved(key, value)
-        if text is None:
-            return None
-        if urlsplit_or_none(text) is None or not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            self.faults.add(key, f"not an address that begins with {_listed(f'{s}://' for s in schemes)}")
-            return None
-        return text
-
-    def _resolved(self, key: str, value: object) -> str | None:
-        if not isinstance(value, str):
-            self.faults.add(key, "a text")
-            return None
-        if not is_reference(value):
-            return value
-        try:
-            return find_secret(value, self.source.environ, self.source.folder).reveal()
-        except SecretError as error:
-            self.faults.add(key, str(error))
-            return None
-
-
-def _title(values: Mapping[str, Any], position: int) -> str:
-    for name in ("code", "name"):
-        value = values.get(name)
-        if isinstance(value, str) and re.fullmatch(r"[\w-]{1,40}", value):
-            return value
-    return f"#{position}"
-
-
-def _state_dir(top: _Table, here: Path) -> Path:
+def _state_dir(top: Table, here: Path) -> Path:
     key, value = top.setting("state_dir", "LETTRAGE_STATE_DIR")
     start = here if key == "LETTRAGE_STATE_DIR" else top.source.folder
     if value is None:
         return here / DEFAULT_STATE_DIR
     if not isinstance(value, str) or not value or "\0" in value:
-        top.faults.add(key, f'{_quoted(value)} is not a folder, such as "/var/lib/lettrage"')
+        top.faults.add(key, f'{quoted(value)} is not a folder, such as "/var/lib/lettrage"')
         return here / DEFAULT_STATE_DIR
     return start / Path(value).expanduser()
 
 
-def _metrics_token(top: _Table) -> Secret | None:
+def _metrics_token(top: Table) -> Secret | None:
     key, value = top.setting("metrics_token", "LETTRAGE_METRICS_TOKEN")
     if value is None:
         return None
@@ -475,7 +257,7 @@ def _metrics_token(top: _Table) -> Secret | None:
     return top.secret("metrics_token")
 
 
-def _clients(tables: list[_Table], faults: _Faults) -> dict[str, Client]:
+def _clients(tables: list[Table], faults: Faults) -> dict[str, Client]:
     clients: dict[str, Client] = {}
     names: set[str] = set()
     for table in tables:
@@ -485,11 +267,11 @@ def _clients(tables: list[_Table], faults: _Faults) -> dict[str, Client]:
         scopes = _scopes(table)
         regies = _codes(table)
         if name in names:
-            faults.add(table.key("name"), f"{_quoted(name)} names two clients; each needs its own")
+            faults.add(table.key("name"), f"{quoted(name)} names two clients; each needs its own")
         if token in clients:
             faults.add(
                 table.key("token_sha256"),
-                f"the same token as {_quoted(clients[token].name)}; give each its own",
+                f"the same token as {quoted(clients[token].name)}; give each its own",
             )
         if name is None or token is None:
             continue
@@ -498,7 +280,7 @@ def _clients(tables: list[_Table], faults: _Faults) -> dict[str, Client]:
     return clients
 
 
-def _token_hash(table: _Table) -> str | None:
+def _token_hash(table: Table) -> str | None:
     """The hash, in lower case. A wrong one is never quoted: it may be the token itself."""
     value = table.values.get("token_sha256")
     if isinstance(value, str) and _HASH.fullmatch(value.lower()):
@@ -507,25 +289,25 @@ def _token_hash(table: _Table) -> str | None:
     return None
 
 
-def _scopes(table: _Table) -> frozenset[str]:
+def _scopes(table: Table) -> frozenset[str]:
     scopes = table.strings("scopes")
     for scope in scopes:
         if scope not in SCOPES:
-            table.fault("scopes", f"{_quoted(scope)} is not allowed; some of {_listed(SCOPES)}")
+            table.fault("scopes", f"{quoted(scope)} is not allowed; some of {listed(SCOPES)}")
     if "scopes" not in table.values or table.values["scopes"] == []:
-        table.fault("scopes", f"missing; some of {_listed(SCOPES)}")
+        table.fault("scopes", f"missing; some of {listed(SCOPES)}")
     return frozenset(scopes)
 
 
-def _codes(table: _Table) -> frozenset[str]:
+def _codes(table: Table) -> frozenset[str]:
     codes = table.strings("regies")
     for code in codes:
         if code != "*" and not _CODE.fullmatch(code):
-            table.fault("regies", f'{_quoted(code)} is not allowed; codes of régies ([a-z0-9-]{{1,40}}) or ["*"]')
+            table.fault("regies", f'{quoted(code)} is not allowed; codes of régies ([a-z0-9-]{{1,40}}) or ["*"]')
     return frozenset(codes)
 
 
-def _warn_of_unreachable(clients: Mapping[str, Client], regies: Mapping[str, Regie], faults: _Faults) -> None:
+def _warn_of_unreachable(clients: Mapping[str, Client], regies: Mapping[str, Regie], faults: Faults) -> None:
     """A client may name a régie that left, or is not there yet; it is told, and stops nothing."""
     for client in clients.values():
         if not client.regies:
@@ -534,11 +316,11 @@ def _warn_of_unreachable(clients: Mapping[str, Client], regies: Mapping[str, Reg
             if _CODE.fullmatch(code):
                 faults.warn(
                     f"client.{client.name}.regies",
-                    f"no [[regie]] has the code {code!r}; {_nearest(code, regies)}",
+                    f"no [[regie]] has the code {code!r}; {nearest(code, regies)}",
                 )
 
 
-def _regies(tables: list[_Table], faults: _Faults) -> dict[str, Regie]:
+def _regies(tables: list[Table], faults: Faults) -> dict[str, Regie]:
     regies: dict[str, Regie] = {}
     for table in tables:
         table.refuse_unknown(_REGIE_KEYS)
@@ -551,7 +333,7 @@ def _regies(tables: list[_Table], faults: _Faults) -> dict[str, Regie]:
     return regies
 
 
-def _regie(code: str, table: _Table) -> Regie:
+def _regie(code: str, table: Table) -> Regie:
     portal = _portal(table)
     policy = _policy(code, table, notify=portal is not None)
     options = _options(table)
@@ -559,7 +341,7 @@ def _regie(code: str, table: _Table) -> Regie:
     return Regie(code=code, policy=policy, options=options, portal=portal)
 
 
-def _policy(code: str, table: _Table, *, notify: bool) -> Policy:
+def _policy(code: str, table: Table, *, notify: bool) -> Policy:
     example = Policy(label=code, gateway=DEFAULT_GATEWAY)
     hold = table.seconds("hold", example.hold)
     hold_limit = table.seconds("hold_limit", max(example.hold_limit, hold))
@@ -578,18 +360,18 @@ def _policy(code: str, table: _Table, *, notify: bool) -> Policy:
     )
 
 
-def _label(code: str, table: _Table) -> str:
+def _label(code: str, table: Table) -> str:
     if "label" not in table.values:
         return code
     return table.text("label", _NAME, "1 to 100 characters, none of control") or code
 
 
-def _gateway(table: _Table) -> str:
+def _gateway(table: Table) -> str:
     value = table.values.get("gateway", DEFAULT_GATEWAY)
     return value if isinstance(value, str) else ""
 
 
-def _options(table: _Table) -> dict[str, Any]:
+def _options(table: Table) -> dict[str, Any]:
     """The gateway's options; what is named elsewhere is fetched, what holds a secret is wrapped."""
     options = table.table("options")
     if options is None:
@@ -597,7 +379,7 @@ def _options(table: _Table) -> dict[str, Any]:
     return {name: _option(options, name, value) for name, value in options.values.items()}
 
 
-def _option(options: _Table, name: str, value: object) -> object:
+def _option(options: Table, name: str, value: object) -> object:
     if not isinstance(value, str) or not (is_reference(value) or names_a_secret(name)):
         return value
     if not value:
@@ -605,7 +387,7 @@ def _option(options: _Table, name: str, value: object) -> object:
     return options.found_secret(name, value)
 
 
-def _check_gateway(table: _Table, policy: Policy, options: Mapping[str, Any]) -> None:
+def _check_gateway(table: Table, policy: Policy, options: Mapping[str, Any]) -> None:
     """What the gateway says of its options; with a wrong mode, what it says in every mode."""
     from worker.gateways.options import check_options  # noqa: PLC0415 (eopayment loads slowly: who has a régie pays)
 
@@ -618,7 +400,7 @@ def _check_gateway(table: _Table, policy: Policy, options: Mapping[str, Any]) ->
             table.fault(name, problem.message)
 
 
-def _portal(regie: _Table) -> Portal | None:
+def _portal(regie: Table) -> Portal | None:
     table = regie.table("portal")
     if table is None:
         return None
@@ -630,9 +412,9 @@ def _portal(regie: _Table) -> Portal | None:
     return Portal(url=url, secret=secret) if url and secret else None
 
 
-def _portal_url(table: _Table) -> str | None:
+def _portal_url(table: Table) -> str | None:
     value = table.values.get("url")
-    url = urlsplit_or_none(value) if isinstance(value, str) else None
+    url = usable_url(value) if isinstance(value, str) else None
     if url is None or url.scheme not in ("https", "http") or not url.hostname:
         table.fault("url", 'missing or not an address; such as "https://portail.example/lettrage"')
         return None
@@ -644,7 +426,7 @@ def _portal_url(table: _Table) -> str | None:
     return str(value)
 
 
-def _check_webhook_secret(table: _Table, secret: Secret) -> None:
+def _check_webhook_secret(table: Table, secret: Secret) -> None:
     """Standard Webhooks: `whsec_` and the key in base64."""
     prefix, _, encoded = secret.reveal().partition("_")
     try:
@@ -655,38 +437,3 @@ def _check_webhook_secret(table: _Table, secret: Secret) -> None:
         table.fault("secret", "not a Standard Webhooks secret: whsec_ and then the key in base64")
     elif len(key) < MIN_WEBHOOK_KEY_BYTES:
         table.faults.warn(table.key("secret"), f"{len(key)} bytes are easily guessed; use 24 to 64 random ones")
-
-
-def urlsplit_or_none(text: str) -> SplitResult | None:
-    """The parts of a URL, None when it has none that can be used."""
-    try:
-        url = urlsplit(text)
-        _ = url.port  # raises when it is not a number
-    except ValueError:
-        return None
-    return url if url.scheme and text.isprintable() and " " not in text else None
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len("100000")
-    return int(str(value)) if digits else None
-
-
-def _quoted(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= MAX_QUOTED_CHARS else f"{text[:MAX_QUOTED_CHARS]}…"
-
-
-def _listed(values: Iterable[str]) -> str:
-    return ", ".join(f'"{value}"' for value in values)
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f'did you mean "{close[0]}"?'
-    return f"known are {_listed(known)}" if known else "there is none yet"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from worker.secret import MAX_SECRET_BYTES, Secret, SecretError, find_secret, names_a_secret
-from worker.settings import Reading, SettingsError, duration_seconds, load, read
+from worker.settings import Reading, SettingsError, load, read
+from worker.table import duration_seconds
 
 HASH = "0a" * 32
 OTHER_HASH = "0b" * 32
@@ -141,6 +142,15 @@ def test_the_environment_comes_before_the_file(configure: Configure) -> None:
     assert of_the_environment.metrics_token.reveal() == "token of the environment"
 
 
+def test_trusted_proxies_are_addresses_or_networks(configure: Configure) -> None:
+    """A list in the file, text with commas in the environment; without one, nobody is trusted."""
+    of_the_file = configure('trusted_proxies = ["10.0.0.0/8", "::1"]').settings.trusted_proxies
+    of_the_environment = configure("", LETTRAGE_TRUSTED_PROXIES="192.0.2.1, 10.0.0.0/8").settings.trusted_proxies
+    assert [str(network) for network in of_the_file] == ["10.0.0.0/8", "::1/128"]
+    assert [str(network) for network in of_the_environment] == ["192.0.2.1/32", "10.0.0.0/8"]
+    assert configure("").settings.trusted_proxies == ()
+
+
 def test_an_empty_variable_is_none(configure: Configure) -> None:
     """`PORT=` in a unit file means "as configured", not a fault."""
     settings = configure("port = 9000", PORT="", DATABASE_URL="", LETTRAGE_CONFIG="").settings
@@ -194,6 +204,8 @@ EVERY_FAULT: list[tuple[str, str, str]] = [
     ("database_url = 1", "database_url", "text"),
     ('database_url = "env:ABSENT"', "database_url", "ABSENT"),
     ('redis_url = "http://x"', "redis_url", "redis://"),
+    ('trusted_proxies = "10.0.0.0/33"', "trusted_proxies", "10.0.0.0/8"),
+    ('trusted_proxies = ["proxy.example"]', "trusted_proxies", "10.0.0.0/8"),
     ('metrics_token = ""', "metrics_token", "env:NAME"),
     ("client = 1", "client", "[[client]]"),
     ("[regie]\ncode = 'a'", "regie", "[[regie]]"),
@@ -254,9 +266,7 @@ EVERY_FAULT: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(
     ("toml", "key", "allowed"), EVERY_FAULT, ids=[f"{n}-{key}" for n, (_, key, _) in enumerate(EVERY_FAULT)]
 )
-def test_each_fault_names_its_key_and_what_is_allowed(
-    configure: Configure, toml: str, key: str, allowed: str
-) -> None:
+def test_each_fault_names_its_key_and_what_is_allowed(configure: Configure, toml: str, key: str, allowed: str) -> None:
     """One fault, one problem: no fault of one key drags another along."""
     found = faults(configure(toml, GOOD=WEBHOOK_SECRET, BAD="whsec_$$"))
     assert list(found) == [key]
@@ -410,9 +420,7 @@ def test_a_weak_webhook_key_is_warned_of(configure: Configure, secret: str) -> N
     assert ("regie.enfance.portal.secret" in warnings(reading)) == (secret == "env:WEAK")
 
 
-@pytest.mark.parametrize(
-    ("url", "warned"), [("http://portail.example", True), ("http://127.0.0.1:8000/x", False)]
-)
+@pytest.mark.parametrize(("url", "warned"), [("http://portail.example", True), ("http://127.0.0.1:8000/x", False)])
 def test_notifications_in_clear_are_warned_of(configure: Configure, url: str, *, warned: bool) -> None:
     """Plain http is fine on this machine alone."""
     reading = configure(REGIE + f'[regie.portal]\nurl = "{url}"\nsecret = "env:GOOD"', GOOD=WEBHOOK_SECRET)
@@ -452,9 +460,7 @@ def test_no_secret_is_ever_shown(configure: Configure, tmp_path: Path) -> None:
         REDIS_URL="redis://:hunter2-redis@h",
     )
     assert "hunter2" not in everything(reading)
-    assert "hunter2" not in str(
-        logging.makeLogRecord({"msg": "%s", "args": (reading.settings,)}).getMessage()
-    )
+    assert "hunter2" not in str(logging.makeLogRecord({"msg": "%s", "args": (reading.settings,)}).getMessage())
 
 
 def test_no_secret_is_shown_by_a_fault(configure: Configure) -> None:

@@ -15,9 +15,10 @@ import asyncpg
 from worker.commands.exits import Conflict, Failed, TryLater
 from worker.commands.output import say
 from worker.doctor.machine import try_to_listen
-from worker.settings import Problem, Settings, SettingsError, load
+from worker.settings import Settings, SettingsError, load
 from worker.store.views import Views
 from worker.supervise import SUPERVISOR
+from worker.table import Problem
 
 Answer = TypeVar("Answer")
 
