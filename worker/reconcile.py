@@ -28,6 +28,9 @@ PassOn = Callable[[], None]
 BATCH = 1000
 """Events decided in one transaction: past a few hundred, more gain little and are lost together."""
 
+ALONE_AFTER = 2
+"""Tries after which the store gives an event alone (worker.store.port)."""
+
 SIDE_BY_SIDE = 2
 """Batches at once while there is a backlog: one is decided here while the database works on the other."""
 
@@ -63,8 +66,8 @@ class Reconciler:
 
         Raises StoreUnavailableError when the store stays out of reach: nothing is lost, the lease ends.
         """
-        total, claimed = await self._drain_batch(queue)
-        if claimed < BATCH:
+        total, more = await self._drain_batch(queue)
+        if not more:
             return total
         sides = await asyncio.gather(*(self._drain_on(queue) for _ in range(SIDE_BY_SIDE)), return_exceptions=True)
         for side in sides:
@@ -76,20 +79,20 @@ class Reconciler:
     async def _drain_on(self, queue: Queue) -> int:
         total = 0
         while True:
-            done, claimed = await self._drain_batch(queue)
+            done, more = await self._drain_batch(queue)
             total += done
-            if not claimed:
+            if not more:
                 return total
 
-    async def _drain_batch(self, queue: Queue) -> tuple[int, int]:
-        """Claim and handle one batch; answers how many events are done and how many were claimed.
+    async def _drain_batch(self, queue: Queue) -> tuple[int, bool]:
+        """Claim and handle one batch; answers how many events are done and whether more may wait.
 
         Batches take turns until the rows are locked, so that side by side they are applied in the order received.
         """
         pass_on = await self._take_turn(queue)
         try:
             events = [] if self._stopped else await self._store.claim(queue, BATCH)
-            return await self._handle(events, pass_on) if events else 0, len(events)
+            return await self._handle(events, pass_on) if events else 0, _more_may_wait(events)
         finally:
             pass_on()
 
@@ -193,6 +196,11 @@ class Reconciler:
 
 def _nothing() -> None:
     pass
+
+
+def _more_may_wait(events: Sequence[Event]) -> bool:
+    """Tell whether a claim left something: a full one did, and an event that came alone went before the others."""
+    return len(events) == BATCH or (len(events) == 1 and events[0].attempts > ALONE_AFTER)
 
 
 def _report(callback: Event, report: Report) -> NewEvent:
