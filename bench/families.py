@@ -4,8 +4,8 @@ Five events a payment, in the order in which they come: the invoice is issued; i
 verified report; the same report again, as gateways do; and one more. The more is, out of ten payments: a second click
 (six), the invoice issued again with another label (two), a refund of all of it (one), a settlement at the counter, so
 that the family paid twice (one). Eight of ten reports say paid, two say refused. Payments run beside each other: an
-event comes some four hundred payments after the one before it, so that a batch of 1,000 holds one event of most of its
-payments, and every one of them is locked, read and written in five batches.
+event comes one to two thousand payments after the one before it, so that no batch of 1,000 holds two events of one
+payment: each of its rows is found, locked, read and written in five batches.
 """
 
 import random
@@ -28,7 +28,7 @@ from schemas.reports import Report, ReportResult
 
 STEPS = 5
 """Events a payment."""
-LAG = 400
+LAG = 1_000
 """Payments begun between two events of one payment."""
 SEED = 20261123
 

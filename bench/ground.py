@@ -1,6 +1,5 @@
 """What is measured on: servers of the benchmark's own, and a fresh, migrated database for each run."""
 
-import asyncio
 import itertools
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from worker.store.migrate import migrate
 from worker.store.postgres import PostgresStore
 
 REGIE = "bench"
-POLICY = Policy(label="Régie de mesure", gateway="dummy", notify=False)
+POLICY = Policy(label="Régie de mesure", gateway="dummy", mode="test")
 
 _numbers = itertools.count(1)
 
@@ -35,14 +34,16 @@ def servers() -> Iterator[Servers]:
 
 
 @asynccontextmanager
-async def database(address: str) -> AsyncIterator[str]:
-    """The address of a fresh, migrated database of one run's own, gone afterwards whoever is still connected."""
+async def database(address: str, *, template: str | None = None) -> AsyncIterator[str]:
+    """The address of a migrated database of one run's own, gone afterwards; a copy of `template`'s, or a fresh one."""
     name = f"bench_{next(_numbers)}"
-    await run_sql(address, f"CREATE DATABASE {name}")
-    fresh = urlsplit(address)._replace(path=f"/{name}").geturl()
+    copied = f" TEMPLATE {urlsplit(template).path[1:]}" if template else ""
+    await run_sql(address, f"CREATE DATABASE {name}{copied}")
+    own = urlsplit(address)._replace(path=f"/{name}").geturl()
     try:
-        await asyncio.to_thread(asyncio.run, migrate(fresh))
-        yield fresh
+        if template is None:
+            await migrate(own)
+        yield own
     finally:
         await run_sql(address, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -1,0 +1,97 @@
+"""Lettrage's own processes, as an operator runs them, on a database of the benchmark's."""
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from bench.ground import REGIE
+
+TOKEN: Final = "bench"  # noqa: S105 (made up, on loopback, gone afterwards)
+READY_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.02
+
+CONFIGURATION: Final = f"""
+[[client]]
+name = "portail"
+token_sha256 = "{sha256(TOKEN.encode()).hexdigest()}"
+scopes = ["events", "read"]
+regies = ["*"]
+
+[[regie]]
+code = "{REGIE}"
+label = "Régie de mesure"
+gateway = "dummy"
+mode = "test"
+"""
+
+
+class Running:
+    """One process, and where it answers."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+        self.pid = process.pid
+        self.port = port
+        self._log = log
+
+    def has_said(self, event: str) -> bool:
+        """Whether that event is in its log."""
+        return f'"{event}"' in self._log.read_text("utf-8", errors="replace")
+
+
+@asynccontextmanager
+async def running(name: str, **environ: str) -> AsyncIterator[Running]:
+    """`lettrage web`, `worker`, `clock` or `up`, once it says that it is ready; ended by SIGTERM."""
+    with tempfile.TemporaryDirectory(prefix="lettrage-bench-") as folder:
+        configuration, log = Path(folder, "lettrage.toml"), Path(folder, "log")
+        configuration.write_text(CONFIGURATION, "utf-8")
+        port = free_port()
+        own = {"LETTRAGE_CONFIG": str(configuration), "LETTRAGE_STATE_DIR": folder, "PORT": str(port)}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("LETTRAGE")}
+        with log.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "worker.cli", name),
+                env=kept | own | environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            started = Running(process, port, log)
+            await until(lambda: started.has_said("process_ready") or process.returncode is not None, READY_SECONDS)
+            assert process.returncode is None, log.read_text("utf-8")
+            yield started
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+
+async def until(true: Callable[[], bool], seconds: float) -> None:
+    """Wait for something that another process does."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU that a process has used, all threads; 0 where the kernel does not tell."""
+    try:
+        tasks = list(Path("/proc", str(pid), "task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    except OSError:
+        return 0.0
