@@ -24,6 +24,9 @@ KEYS: Final = {
 }
 """What tells the rows of each table that applying writes apart; in an order that the foreign keys allow."""
 
+STEPS: Final = {"D": "delete_rows", "U": "update_rows", "I": "insert_rows"}
+"""The order in which a batch changes a table: what frees a place in an index comes first."""
+
 _BLOCKS: Final = re.split(
     r"^-- name: (\w+)\n", Path(__file__).with_suffix(".sql").read_text("utf-8"), flags=re.MULTILINE
 )[1:]
@@ -54,13 +57,10 @@ async def turn_into_floor(database_url: str) -> None:
     statements: list[str] = []
     for table in KEYS:
         shape = await _shape(database_url, table)
-        await run_sql(
-            database_url, *(SQL[step].format(**shape) for step in ("release_table", "number_table", "keep_truth"))
-        )
+        prepared = (SQL[step].format(**shape) for step in ("release_table", "number_table", "keep_truth"))
+        await run_sql(database_url, *prepared)
         written = {row["op"] for row in await fetch(database_url, f"SELECT DISTINCT op FROM floor.{table}")}  # noqa: S608
-        steps = [
-            step for op, step in (("D", "delete_rows"), ("U", "update_rows"), ("I", "insert_rows")) if op in written
-        ]
+        steps = [step for op, step in STEPS.items() if op in written]
         statements += [SQL[step].format(**shape) for step in steps]
     events = await _shape(database_url, "events")
     procedures = SQL["record"].format(**events), SQL["claim"], SQL["apply"].format(statements="".join(statements))
