@@ -1,4 +1,4 @@
-"""End to end: events kept durably in batches, then applied, by one `lettrage worker`; against the naive and the floor."""
+"""End to end: events kept durably in batches, then applied by one `lettrage worker`; the naive way; the floor."""
 
 import asyncio
 import time
