@@ -32,6 +32,7 @@ DEFAULT_GATEWAY: Final = "systempayv2"
 MIN_WEBHOOK_KEY_BYTES: Final = 24
 """What Standard Webhooks asks of a signing key."""
 
+_LISTENING_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens here)
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -141,6 +142,12 @@ class Settings:
     regies: Mapping[str, Regie] = field(default_factory=dict)
     config: Path | None = None
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def own_url(self) -> str:
+        """Where the API is for who calls it from this machine, without a final slash."""
+        host = _LISTENING_EVERYWHERE.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def policies(self) -> dict[str, Policy]:

@@ -142,6 +142,15 @@ def test_the_environment_comes_before_the_file(configure: Configure) -> None:
     assert of_the_environment.metrics_token.reveal() == "token of the environment"
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:1"), ("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1")],  # noqa: S104
+)
+def test_who_is_on_this_machine_finds_the_api(configure: Configure, host: str, url: str) -> None:
+    """A server that listens everywhere is called on loopback."""
+    assert configure("", HOST=host, PORT="1").settings.own_url == url
+
+
 def test_trusted_proxies_are_addresses_or_networks(configure: Configure) -> None:
     """A list in the file, text with commas in the environment; without one, nobody is trusted."""
     of_the_file = configure('trusted_proxies = ["10.0.0.0/8", "::1"]').settings.trusted_proxies

@@ -16,7 +16,7 @@ from schemas.events import EventType
 from schemas.views import EventView
 from worker.commands.exits import CONFLICT, FAILED, Failed, NotFound, TryLater
 from worker.commands.help import Command
-from worker.commands.installation import own_url, reading
+from worker.commands.installation import reading
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say, text
 from worker.commands.sending import Courier, Found, Refused, Result, Unavailable, batches, events_in
 from worker.settings import read
@@ -57,7 +57,7 @@ def send(files: tuple[Path, ...], url: str | None, token_env: str, *, as_json: b
     token = os.environ.get(token_env, "").strip()
     if not token:
         raise click.UsageError(f"No token: set {token_env}. `lettrage token` makes one.")
-    courier = Courier(_checked_url(url or own_url(read(os.environ).settings)), token)
+    courier = Courier(_checked_url(url or read(os.environ).settings.own_url), token)
     tally: Counter[str] = Counter()
     printer = _JsonResults() if as_json else _LineResults()
     printer.begin()

@@ -25,9 +25,6 @@ Answer = TypeVar("Answer")
 UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
 """What a database that is down, starting, full or not ours raises while it is asked."""
 
-LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens here)
-"""Where a client on this machine finds a server that listens everywhere."""
-
 
 def settings_or_fail() -> Settings:
     """This installation's settings; what is wrong with them is told at once, and ends the command."""
@@ -45,12 +42,6 @@ def told(problems: list[Problem]) -> str:
     """Faults of a configuration, one a line."""
     count = "one fault" if len(problems) == 1 else f"{len(problems)} faults"
     return "\n  ".join([f"the configuration has {count}, so nothing starts:", *map(str, problems)])
-
-
-def own_url(settings: Settings) -> str:
-    """Where this installation's API is, for who calls it from this machine."""
-    host = LOOPBACK.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def with_database(settings: Settings) -> Settings:

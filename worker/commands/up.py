@@ -15,7 +15,7 @@ import click
 from monitoring import logs
 from worker.commands.exits import Failed
 from worker.commands.help import Command
-from worker.commands.installation import alone, own_url, refuse_taken_port, settings_or_fail
+from worker.commands.installation import alone, refuse_taken_port, settings_or_fail
 from worker.commands.output import say
 from worker.commands.schema import migrated
 from worker.settings import Settings
@@ -112,7 +112,7 @@ class Greeting:
     """Says once that web answers, and where."""
 
     def __init__(self, settings: Settings) -> None:
-        self._address = urlsplit(own_url(settings))
+        self._address = urlsplit(settings.own_url)
         self._said = False
 
     def look(self) -> None:

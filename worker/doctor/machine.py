@@ -10,6 +10,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from worker.doctor.check import Check, failed, ok, warning
@@ -100,8 +101,8 @@ def _nearest_existing(folder: Path) -> Path:
 
 def _is_lettrage(settings: Settings) -> bool:
     """Whether what listens there says of a schema whether it is ready, which only Lettrage does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (nothing listens here)
-    with closing(http.client.HTTPConnection(host, settings.port, timeout=ANSWER_SECONDS)) as connection:
+    where = urlsplit(settings.own_url)
+    with closing(http.client.HTTPConnection(where.hostname or "", where.port, timeout=ANSWER_SECONDS)) as connection:
         try:
             connection.request("GET", "/readyz")
             said = json.loads(connection.getresponse().read())
