@@ -1,10 +1,7 @@
 -- name: regies
 -- $1 codes, or NULL for all: each régie with its invoices by state as read, what is payable (cents), what is to explain.
 -- The counts go by what is written; invoices whose hold is over but not written so are few, and moved afterwards.
-WITH wanted AS (
-    SELECT code, label FROM regies WHERE $1::text[] IS NULL OR code = ANY($1)
-),
-written AS (
+WITH written AS (
     SELECT
         i.regie,
         count(*) FILTER (WHERE i.state = 'payable') AS payable,
@@ -13,9 +10,10 @@ written AS (
         count(*) FILTER (WHERE i.state = 'withdrawn') AS withdrawn,
         coalesce(sum(i.amount_cents) FILTER (WHERE i.state = 'payable'), 0) AS payable_cents
     FROM invoices AS i
-    WHERE i.state IS NOT NULL AND i.regie IN (SELECT code FROM wanted)
+    WHERE i.state IS NOT NULL AND ($1::text[] IS NULL OR i.regie = ANY($1))
     GROUP BY i.regie
 ),
+
 over AS (
     SELECT i.regie, count(*) AS invoices, coalesce(sum(i.amount_cents), 0) AS cents
     FROM holds AS h
@@ -24,6 +22,7 @@ over AS (
     WHERE h.payable_again_at <= now()
     GROUP BY i.regie
 ),
+
 unexplained AS (
     SELECT d.regie, count(*) AS discrepancies FROM discrepancies AS d WHERE d.state = 'open' GROUP BY d.regie
 )
@@ -36,10 +35,11 @@ SELECT
     coalesce(w.withdrawn, 0) AS withdrawn,
     (coalesce(w.payable_cents, 0) + coalesce(o.cents, 0))::bigint AS payable_cents,
     coalesce(u.discrepancies, 0) AS open_discrepancies
-FROM wanted AS r
+FROM regies AS r
 LEFT JOIN written AS w ON w.regie = r.code
 LEFT JOIN over AS o ON o.regie = r.code
 LEFT JOIN unexplained AS u ON u.regie = r.code
+WHERE $1::text[] IS NULL OR r.code = ANY($1)
 ORDER BY r.code;
 
 -- name: known_regies

@@ -10,6 +10,7 @@ from worker.settings import Client
 from worker.store.views import MAX_LIMIT, CursorError, Views
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
+from worker.web.glances import Glances
 from worker.web.problems import (
     INVALID_PARAMETER,
     INVOICE_NOT_FOUND,
@@ -34,6 +35,7 @@ class Reading:
         self._clients = clients
         self._regies = regies
         self._views = views
+        self._glances = Glances(views)
 
     def routes(self) -> list[web.RouteDef]:
         """Where each question is asked."""
@@ -53,16 +55,16 @@ class Reading:
         client = caller(request, self._clients, "read")
         _parameters(request)
         codes = None if "*" in client.regies else sorted(client.regies)
-        return json_answer({"items": await self._views.regies(codes)})
+        return json_answer({"items": await self._glances.regies(codes)})
 
     async def regie(self, request: web.Request) -> web.Response:
         """One régie at a glance."""
         code = await self._regie(request)
         _parameters(request)
-        found = await self._views.regie(code)
-        if found is None:
+        found = await self._glances.regies([code])
+        if not found:
             raise Refused(REGIE_NOT_FOUND.problem())
-        return json_answer(found)
+        return json_answer(found[0])
 
     async def invoices(self, request: web.Request) -> web.Response:
         """Some invoices of a régie, newest known first."""
