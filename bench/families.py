@@ -55,7 +55,7 @@ def event(family: int, step: int) -> NewEvent:
     return NewEvent(
         client="portail",
         source="/bench",
-        id=f"{family}-{step}",
+        id=sha256(f"{family} {step}".encode()).hexdigest()[:32],
         type=kind,
         regie=REGIE,
         data=data,
