@@ -64,7 +64,7 @@ async def measure(servers: Servers, *, quick: bool) -> list[Figure]:
             what=f"holds written when {size.due:,} fall due at once among {size.pending:,}",
             to_reach="20,000/s, a new payment of any of them accepted",
             measured=f"{size.due / burst.seconds:,.0f}/s",
-            how=f"all written in {burst.seconds:,.1f} s; meanwhile {burst.accepted} of {size.new_payments} new payments "
+            how=f"written in {burst.seconds:,.1f} s; meanwhile {burst.accepted} of {size.new_payments} new payments "
             f"of invoices not written yet took their hold, within {max(burst.waits) * 1000:,.0f} ms",
         ),
         Figure(
