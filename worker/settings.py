@@ -33,6 +33,9 @@ MIN_WEBHOOK_KEY_BYTES: Final = 24
 """What Standard Webhooks asks of a signing key."""
 
 _LISTENING_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens here)
+OURS: Final = "lettrage"
+"""The client of the events that we write: another of that name could write a hold's end before we do."""
+
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -273,6 +276,8 @@ def _clients(tables: list[Table], faults: Faults) -> dict[str, Client]:
         token = _token_hash(table)
         scopes = _scopes(table)
         regies = _codes(table)
+        if name == OURS:
+            faults.add(table.key("name"), f"{quoted(name)} is who writes our own events; choose another name")
         if name in names:
             faults.add(table.key("name"), f"{quoted(name)} names two clients; each needs its own")
         if token in clients:

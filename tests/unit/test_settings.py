@@ -219,6 +219,7 @@ EVERY_FAULT: list[tuple[str, str, str]] = [
     ("client = 1", "client", "[[client]]"),
     ("[regie]\ncode = 'a'", "regie", "[[regie]]"),
     (CLIENT.replace("portail", ""), "client.#1.name", "1 to 100"),
+    (CLIENT.replace("portail", "lettrage"), "client.lettrage.name", "our own events"),
     (CLIENT.replace('name = "portail"', ""), "client.#1.name", "missing"),
     (CLIENT.replace(HASH, "hunter2"), "client.portail.token_sha256", "64 hexadecimal"),
     (CLIENT.replace('"events", "read"', '"event"'), "client.portail.scopes", '"events", "read", "admin"'),
