@@ -16,6 +16,7 @@ from schemas.records import (
     GatewayReference,
     Invoice,
     Payment,
+    Policy,
 )
 from worker.domain.keys import Keys, discrepancy_id
 
@@ -46,10 +47,16 @@ class Loaded(Struct, kw_only=True):
     discrepancies: dict[str, Discrepancy] = field(default_factory=dict)
     lines: dict[tuple[int, int], bool] = field(default_factory=dict)
     timers: dict[int, datetime | None] = field(default_factory=dict)
+    policies: dict[str, tuple[int, Policy]] = field(default_factory=dict)
+    now: datetime | None = None
+    """The database's clock, once everything was locked."""
 
     def orphan_discrepancies(self) -> set[str]:
-        """Name the discrepancies that charges may have opened while nobody owned them."""
-        return {discrepancy for charge in self.charges for discrepancy in [self.orphan_discrepancy(charge)]}
+        """Name the discrepancies of charges that nobody owns yet: once owned, theirs are closed for good."""
+        owners = {row.id: row.payment_id for row in self.references.values()}
+        return {
+            self.orphan_discrepancy(charge) for charge in self.charges if owners[charge.gateway_reference_id] is None
+        }
 
     def orphan_discrepancy(self, charge: Charge) -> str:
         """Name the discrepancy of one charge without an owner."""

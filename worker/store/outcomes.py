@@ -10,11 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 import asyncpg
-import structlog
 
+from monitoring.outages import Outage
 from schemas.views import OutcomeView
-
-log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
 CHANNEL: Final = "lettrage_done"
 """The worker notifies it, in the transaction that applies, with the places of events that somebody waits for."""
@@ -35,6 +33,7 @@ class Outcomes:
         self._database_url = database_url
         self._outcome = outcome
         self._waiting: dict[int, set[asyncio.Event]] = {}
+        self._outage = Outage("outcomes_unheard", "outcomes_heard")
 
     async def listen(self) -> None:
         """Keep one connection listening until cancelled."""
@@ -42,7 +41,7 @@ class Outcomes:
             try:
                 await self._listen_once()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("outcomes_unheard", error=type(error).__name__)
+                self._outage.fails(error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def outcome(self, place: int, seconds: float) -> OutcomeView | None:
@@ -81,6 +80,7 @@ class Outcomes:
         )
         try:
             await connection.add_listener(CHANNEL, self._hear)
+            self._outage.works()
             while not connection.is_closed():
                 await asyncio.sleep(HEARTBEAT_SECONDS)
                 await connection.execute("SELECT", timeout=ANSWER_SECONDS)

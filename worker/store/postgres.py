@@ -379,7 +379,8 @@ async def _reconcile(
     conn: Connection, loaded: Loaded, events: Sequence[Event], decide: Decide, callbacks: _Callbacks
 ) -> Done:
     """Decide and save what is loaded and locked, in the caller's transaction."""
-    policies, now = await _policies(conn, events)
+    policies, now = loaded.policies, loaded.now
+    assert now is not None
     done = Done(decided_at=now)
     decisions: list[Decision] = []
     outcomes: dict[int, Applied] = {}
@@ -398,17 +399,6 @@ async def _reconcile(
     return done
 
 
-async def _policies(conn: Connection, events: Sequence[Event]) -> tuple[dict[str, tuple[int, Policy]], datetime]:
-    """Read what each régie chose, and the time that decides: after the locks, or somebody decided with a later one."""
-    codes = sorted({event.regie for event in events})
-    found = await conn.fetch(QUERIES.read_policies, codes)
-    if len(found) < len(codes):
-        missing = sorted(set(codes) - {row["code"] for row in found})
-        raise UnknownRegieError(", ".join(missing))
-    policies = {row["code"]: (row["policy_version"], rows.policy(row["body"])) for row in found}
-    return policies, max(row["now"] for row in found)
-
-
 async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
     """Lock everything the events touch, in the one order, then read the dossiers. GrewError: take it again."""
     loaded = Loaded(names=merged(events, keys_of))
@@ -423,7 +413,7 @@ async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
         loaded.payments = {row.id: row for row in paying}
     holding = (row for row in loaded.payments.values() if row.state is not None and not row.hold_over)
     loaded.timers = {row.id: row.payable_again_at for row in holding}
-    await _read_dossiers(conn, loaded)
+    await _read_dossiers(conn, loaded, sorted({event.regie for event in events}))
     return loaded
 
 
@@ -461,26 +451,34 @@ def _pairs(names: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return [regie for regie, _ in ordered], [name for _, name in ordered]
 
 
-async def _read_dossiers(conn: Connection, loaded: Loaded) -> None:
-    invoices, payments = list(loaded.invoices), list(loaded.payments)
-    read = await conn.fetchrow(QUERIES.read_dossiers, invoices, payments, list(loaded.references))
+async def _read_dossiers(conn: Connection, loaded: Loaded, regies: list[str]) -> None:
+    """Read what belongs to the locked rows, and what decides: later than the locks, or somebody decided later still."""
+    locked = list(loaded.invoices), list(loaded.payments), list(loaded.references)
+    read = await conn.fetchrow(QUERIES.read_dossiers, *locked, sorted(loaded.names.discrepancies), regies)
     assert read is not None
-    for row in read["lines"] or ():
+    loaded.now = read["now"]
+    loaded.policies = {row["regie"]: (row["version"], rows.policy(row["body"])) for row in read["policies"] or ()}
+    if missing := set(regies) - loaded.policies.keys():
+        raise UnknownRegieError(", ".join(sorted(missing)))
+    _place_lines(loaded, read["lines"] or ())
+    for row in read["refs"] or ():
+        loaded.references.setdefault(row["id"], rows.reference(row))
+    loaded.charges = [rows.charge(row) for row in read["charges"] or ()]
+    loaded.adjustments = [rows.adjustment(row) for row in read["adjustments"] or ()]
+    known = [rows.discrepancy(row) for row in read["discrepancies"] or ()]
+    if orphans := loaded.orphan_discrepancies():
+        known += [rows.discrepancy(row["d"]) for row in await conn.fetch(QUERIES.read_orphans, sorted(orphans))]
+    loaded.discrepancies = {row.id: row for row in known}
+
+
+def _place_lines(loaded: Loaded, lines: Sequence[rows.Row]) -> None:
+    """Give each payment its lines. GrewError: one belongs to what was not reached when the locks were taken."""
+    for row in lines:
         if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:
             raise GrewError
         line = rows.line(row)
         loaded.payments[row["payment_id"]].lines.append(line)
         loaded.lines[row["payment_id"], line.invoice_id] = line.held
-    for row in read["refs"] or ():
-        known = loaded.references.setdefault(row["id"], rows.reference(row))
-        if known.payment_id is not None and known.payment_id not in loaded.payments:
-            raise GrewError
-    loaded.charges = [rows.charge(row) for row in read["charges"] or ()]
-    loaded.adjustments = [rows.adjustment(row) for row in read["adjustments"] or ()]
-    known_ids = sorted(loaded.names.discrepancies | loaded.orphan_discrepancies())
-    if known_ids or loaded.charges or loaded.adjustments:
-        found = await conn.fetch(QUERIES.read_discrepancies, payments, invoices, known_ids)
-        loaded.discrepancies = {row["id"]: rows.discrepancy(row) for row in found}
 
 
 async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:

@@ -318,8 +318,9 @@ ORDER BY regie, reference
 FOR UPDATE;
 
 -- name: read_dossiers
--- In a new statement, after the locks: the lines, gateway references, charges and adjustments of what is locked.
+-- In a new statement, after the locks: what belongs to what is locked, what each régie chose, and the time that decides.
 SELECT
+    clock_timestamp() AS now,
     (
         SELECT array_agg(l)
         FROM payment_lines AS l
@@ -341,34 +342,24 @@ SELECT
         SELECT array_agg(a)
         FROM adjustments AS a
         WHERE a.payment_id = ANY($2::bigint[]) OR a.invoice_id = ANY($1::bigint[])
-    ) AS adjustments;
+    ) AS adjustments,
+    (
+        SELECT array_agg(d)
+        FROM discrepancies AS d
+        WHERE d.payment_id = ANY($2::bigint[]) OR d.invoice_id = ANY($1::bigint[]) OR d.id = ANY($4::text[])
+    ) AS discrepancies,
+    (
+        SELECT array_agg(p)
+        FROM regies AS g
+        INNER JOIN policies AS p ON g.code = p.regie AND g.policy_version = p.version
+        WHERE g.code = ANY($5::text[])
+    ) AS policies;
 
--- name: read_discrepancies
--- What is already known about the locked rows, or under these ids.
-SELECT
-    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
-    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
+-- name: read_orphans
+-- What was opened about the money of charges while no payment owned them.
+SELECT d
 FROM discrepancies AS d
-WHERE d.payment_id = ANY($1::bigint[])
-UNION
-SELECT
-    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
-    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
-FROM discrepancies AS d
-WHERE d.invoice_id = ANY($2::bigint[])
-UNION
-SELECT
-    d.id, d.regie, d.kind, d.amount_cents, d.state, d.opened_at, d.changed_at, d.payment_id, d.invoice_id, d.payment,
-    d.invoice, d.subject, d.detail, d.resolution, d.resolved_cents, d.comment
-FROM discrepancies AS d
-WHERE d.id = ANY($3::text[]);
-
--- name: read_policies
--- What each régie chose, as it is now, and the time that decides.
-SELECT r.code, r.policy_version, p.body, clock_timestamp() AS now
-FROM regies AS r
-INNER JOIN policies AS p ON r.code = p.regie AND r.policy_version = p.version
-WHERE r.code = ANY($1::text[]);
+WHERE d.id = ANY($1::text[]);
 
 -- name: save_invoices
 -- As JSON: twenty arrays would cost more to write than the update itself.
