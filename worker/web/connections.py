@@ -54,11 +54,18 @@ class Connection(RequestHandler):
     def hang_up_if_slow(self, now: float) -> None:
         """Close when headers or a whole request take too long; looked at once a sweep, which costs requests nothing."""
         if self.header_since is not None and now - self.header_since > HEADER_SECONDS:
-            self.force_close()
+            self._abort()
         elif not self._request_in_progress or self.seen != self._request_count:
             self.seen, self.awaited_since = self._request_count, now
         elif now - self.awaited_since > REQUEST_SECONDS:
-            self.force_close()
+            self._abort()
+
+    def _abort(self) -> None:
+        """Close without waiting for whoever does not read what was written."""
+        transport = self.transport
+        self.force_close()
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
 
     def handle_error(
         self,

@@ -5,6 +5,7 @@ A flush takes whatever came during the one before it, so nobody waits for a time
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
+from monitoring.outages import Outage
 from schemas.events import QUEUES, NewEvent, Queue, Receipt
 
 log = structlog.get_logger()
@@ -23,9 +25,11 @@ MAX_WAITING = 10_000
 MAX_FLUSH = 1_000
 """Events in one commit; a single request's batch is never divided."""
 REPEATS = 3
-"""A flush whose outcome is unknown is repeated so often before its callers are told to come back."""
+"""A flush whose outcome is unknown is tried so often before its callers are told to come back."""
 REPEAT_SECONDS = 0.2
-"""Between repeats: a dropped connection is replaced at once, a restarting server is not waited for."""
+"""Between tries: a dropped connection is replaced at once, a restarting server is not waited for."""
+PATIENCE_SECONDS = 5.0
+"""A server that is silent for longer is not tried again: whoever waits behind it wants an answer."""
 
 BAD_ROW = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError, TypeError, ValueError)
 """The event's own fault, for ever (the last three: the driver could not write it down); everything else passes."""
@@ -62,6 +66,7 @@ class Ingest:
         self._waiting: deque[_Waiting] = deque()
         self._held = 0
         self._flusher: asyncio.Task[None] | None = None
+        self._outage = Outage("recording_fails", "recording_works")
 
     @property
     def held(self) -> int:
@@ -132,15 +137,20 @@ class Ingest:
 
     async def _surely(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Record; an unknown outcome (the design's rule 10) is repeated: the same key is not kept twice."""
-        for repeat in range(REPEATS):
-            if repeat:
-                await asyncio.sleep(REPEAT_SECONDS)
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        for _ in range(REPEATS):
             try:
-                return await self._store.record(events)
+                receipts = await self._store.record(events)
             except BAD_ROW:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever the driver raises, the outcome is unknown)
-                log.warning("record_failed", error=type(error).__name__, events=len(events))
+                self._outage.fails(error)
+            else:
+                self._outage.works()
+                return receipts
+            if time.monotonic() > give_up_at:
+                break
+            await asyncio.sleep(REPEAT_SECONDS)
         raise Overloaded
 
     def _tell(self, batch: list[_Waiting]) -> None:

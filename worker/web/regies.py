@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import structlog
-
+from monitoring.outages import Outage
 from worker.store.views import Views
-
-log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
 REFRESH_SECONDS: Final = 60.0
 """Régies change with the configuration; clocks drift by milliseconds a minute."""
@@ -26,6 +23,8 @@ class Regies:
         self._gateways = dict(configured)
         self._ahead = timedelta()
         self._asked_at = float("-inf")
+        self._error: Exception | None = None
+        self._outage = Outage("regies_unreadable", "regies_readable")
 
     def now(self) -> datetime:
         """The database's clock, UTC, to some milliseconds: this process's, corrected at each refresh."""
@@ -38,21 +37,27 @@ class Regies:
             Exception: whatever the driver does when the database must be asked and cannot be.
         """
         if code not in self._gateways and time.monotonic() - self._asked_at > ASK_SECONDS:
-            self._asked_at = time.monotonic()
             await self.refresh()
+        if code not in self._gateways and self._error is not None:
+            raise self._error  # nobody knows: a gateway must not be told that there is no such régie
         return self._gateways.get(code)
 
     async def refresh(self) -> None:
-        """Ask the database. Raises whatever the driver does."""
-        known = await self._views.known_regies()
+        """Ask the database; when it does not answer, what was known stays."""
+        self._asked_at = time.monotonic()
+        try:
+            known = await self._views.known_regies()
+        except Exception as error:  # noqa: BLE001 (whatever the driver raises)
+            self._error = error
+            self._outage.fails(error)
+            return
+        self._error = None
+        self._outage.works()
         self._ahead = known.now - datetime.now(UTC)
         self._gateways |= known.gateways
 
     async def keep_fresh(self) -> None:
-        """Refresh now and then until cancelled; a database that does not answer changes nothing."""
+        """Refresh now and then until cancelled."""
         while True:
-            try:
-                await self.refresh()
-            except Exception as error:  # noqa: BLE001 (whatever the driver raises: what was known stays)
-                log.warning("regies_not_refreshed", error=type(error).__name__)
+            await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)

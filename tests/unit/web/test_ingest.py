@@ -110,7 +110,7 @@ async def test_a_batch_with_a_bad_row_keeps_its_others(ingest: Ingest, store: St
 
 async def test_an_unknown_outcome_is_repeated(ingest: Ingest, store: Store) -> None:
     """A dropped connection costs nobody anything: the same events are recorded again."""
-    store.failures = [ConnectionResetError(), asyncpg.ConnectionDoesNotExistError()]
+    store.failures = [ConnectionResetError(), asyncpg.ConnectionDoesNotExistError("gone")]
     (receipt,) = await ingest.record([new("a")])
     assert receipt is not None
     assert store.flushes == [["a"]] * 3
