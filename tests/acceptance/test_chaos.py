@@ -1,0 +1,117 @@
+"""Real processes on real servers, hurt at random under load: nothing lost, nothing twice, every hold ended once.
+
+`LETTRAGE_CHAOS_SECONDS` says how long (60 by default), `LETTRAGE_CHAOS_SEED` what happens; both are printed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from tests.chaos.families import Portals, live
+from tests.chaos.installation import HOLD_SECONDS, Installation
+from tests.chaos.verdict import assert_nothing_lost, counted
+from tests.conftest import temporary_folder
+
+SECONDS = float(os.environ.get("LETTRAGE_CHAOS_SECONDS", "60"))
+SEED = os.environ.get("LETTRAGE_CHAOS_SEED") or str(Random().randrange(10**9))
+FAMILIES = 48
+"""At a time, each with a connection of its own."""
+PAUSE_SECONDS = (0.2, 1.5)
+"""Between two faults: sometimes one comes while another is being recovered from."""
+RECOVERY_SECONDS = 5.0
+"""From the last fault to an empty backlog."""
+PATIENCE_SECONDS = 60.0
+"""After which waiting for it is given up."""
+
+
+@pytest.mark.timeout(SECONDS + 300)
+async def test_nothing_is_lost_whatever_dies() -> None:
+    """Kills, freezes, floods of lost replies; then every fact counted once and every sum as judged."""
+    random = Random(SEED)
+    say(seed=SEED, seconds=SECONDS)
+    with temporary_folder() as folder:
+        installation = Installation(folder, random)
+        async with installation.running(), ClientSession(connector=TCPConnector(limit=FAMILIES)) as http:
+            portals = Portals(http, installation.addresses, random)
+            lives = asyncio.create_task(live(portals, FAMILIES))
+            try:
+                await hurt_for(installation, SECONDS)
+            except BaseException:
+                lives.cancel()
+                tell_logs(folder)
+                raise
+            portals.open = False
+            recovered = await until_nothing_waits(installation, lives)
+            await installation.note_deadlocks()
+            database = await asyncpg.connect(installation.direct_url)
+            await asyncio.sleep(HOLD_SECONDS)
+            await until_no_hold_is_left(database)
+            say(
+                faults=dict(installation.faults.most_common()),
+                deadlocks=installation.deadlocks,
+                dropped_bytes=installation.proxy.dropped_bytes,
+                recovered_seconds=round(recovered, 2),
+                **await counted(database, portals),
+            )
+            try:
+                await assert_nothing_lost(database, portals)
+                assert installation.deadlocks == 0
+                assert recovered <= RECOVERY_SECONDS
+            except BaseException:
+                tell_logs(folder)
+                raise
+            finally:
+                await database.close()
+
+
+async def hurt_for(installation: Installation, seconds: float) -> None:
+    """Fault after fault."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await asyncio.sleep(installation.pause(*PAUSE_SECONDS))
+        await installation.hurt()
+
+
+async def until_nothing_waits(installation: Installation, lives: "asyncio.Task[None]") -> float:
+    """Seconds from now, when the last fault is over, until nothing waits and nobody sends anything more."""
+    began = time.monotonic()
+    database = await asyncpg.connect(installation.direct_url)
+    emptied = None
+    while not lives.done() or emptied is None:
+        waits = await database.fetchval("SELECT EXISTS (SELECT FROM pending WHERE NOT parked)")
+        emptied = emptied or (None if waits else time.monotonic() - began)
+        assert time.monotonic() - began < PATIENCE_SECONDS, await database.fetch("SELECT * FROM pending LIMIT 5")
+        await asyncio.sleep(0.02)
+    await lives
+    while await database.fetchval("SELECT EXISTS (SELECT FROM pending WHERE NOT parked)"):
+        assert time.monotonic() - began < 2 * PATIENCE_SECONDS, await database.fetch("SELECT * FROM pending LIMIT 5")
+        await asyncio.sleep(0.02)
+    await database.close()
+    return emptied
+
+
+async def until_no_hold_is_left(database: asyncpg.Connection) -> None:
+    """Return once every hold is written as over."""
+    began = time.monotonic()
+    while await database.fetchval("SELECT EXISTS (SELECT FROM holds) OR EXISTS (SELECT FROM pending)"):
+        assert time.monotonic() - began < PATIENCE_SECONDS
+        await asyncio.sleep(0.05)
+
+
+def say(**facts: object) -> None:
+    """Print the counts, for whoever reads the test's output."""
+    sys.stderr.write(json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+
+
+def tell_logs(folder: Path) -> None:
+    """The end of what each process said."""
+    for log in sorted(folder.glob("*.log")):
+        sys.stderr.write(f"--- {log.name}\n{log.read_text()[-6000:]}\n")
