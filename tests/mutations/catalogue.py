@@ -11,7 +11,390 @@ class Mutation:
     path: str
     old: str
     new: str
-    tests: list[str]
+    tests: tuple[str, ...]
 
 
-MUTATIONS: list[Mutation] = []
+CASE, DECIDE, MONEY, RECORD = (f"worker/domain/{name}.py" for name in ("case", "decide", "money", "record"))
+MEMORY, POSTGRES, QUERIES = "worker/store/memory.py", "worker/store/postgres.py", "worker/store/queries.sql"
+LYRA = "worker/gateways/lyra.py"
+
+ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS = (
+    f"tests/unit/domain/test_{name}.py::test_" for name in ("answers", "discrepancies", "holds", "identities", "money")
+)
+FOUND = "tests/property/test_found.py::test_"
+POISON = "tests/integration/test_reconcile.py::test_"
+STORE = "tests/integration/test_store.py::test_"
+RACES = "tests/integration/test_store_races.py::test_"
+PROVEN = "tests/unit/gateways/test_lyra.py::test_"
+WORLDS = ("tests/simulation/test_simulation.py::test_worlds_come_to_rest_as_the_judge_says[0]",)
+
+IDENTITY = (
+    Mutation(
+        "the latest issue is the last received",
+        RECORD,
+        "(said_at(event), event.place) > (time, place)",
+        "event.place > place",
+        (IDENTITIES + "the_latest_issue_stands_by_its_time",),
+    ),
+    Mutation(
+        "an older withdrawal stands",
+        RECORD,
+        "    if not _newer(event, invoice.fact_time, invoice.fact_place):\n",
+        "    if False:\n",
+        (IDENTITIES + "a_withdrawal_older_than_the_issue_does_not_stand",),
+    ),
+    Mutation(
+        "a fact counts each time it is told",
+        CASE,
+        "        if any(a.kind is adjustment.kind and",
+        "        if any(a.kind is not adjustment.kind and",
+        (IDENTITIES + "a_correction_counts_once_by_its_fact_id",),
+    ),
+    Mutation(
+        "rejected later is stronger than paid",
+        MONEY,
+        'enumerate("ARVZP")',
+        'enumerate("ARVPZ")',
+        (IDENTITIES + "results_of_one_charge_have_a_rank",),
+    ),
+    Mutation(
+        "a reversal counts again beside its Z charge",
+        MONEY,
+        " and fact.fact_id not in rejected_ids",
+        "",
+        (IDENTITIES + "a_reversal_named_after_a_rejected_charge_counts_once_with_it",),
+    ),
+    Mutation(
+        "a gateway reference has two owners",
+        RECORD,
+        "    if reference.payment_id not in {None, payment.id}:\n",
+        "    if False:\n",
+        (IDENTITIES + "a_gateway_reference_belongs_to_one_payment",),
+    ),
+    Mutation(
+        "a payment changes its lines",
+        RECORD,
+        "        return REFUSED, Reason.PAYMENT_CONFLICT\n",
+        "        return APPLIED, Reason.GATEWAY_REFERENCE_ADDED\n",
+        (IDENTITIES + "a_payment_started_differently_is_a_conflict",),
+    ),
+)
+
+SUMMED = (
+    Mutation(
+        "received is negative",
+        MONEY,
+        "received=max(0, money - reversed_cents)",
+        "received=money - reversed_cents",
+        (SUMS + "received_is_never_negative",),
+    ),
+    Mutation(
+        "any money pays",
+        MONEY,
+        "sums.received >= payment.amount_cents and",
+        "sums.received > 0 and",
+        (SUMS + "a_payment_is_paid_only_in_full",),
+    ),
+    Mutation(
+        "refunded only beyond what was received",
+        MONEY,
+        "sums.refunds >= sums.received",
+        "sums.refunds > sums.received",
+        (SUMS + "wholly_refunded",),
+    ),
+    Mutation(
+        "an avoir is no refund",
+        MONEY,
+        "(AdjustmentKind.REFUNDED, AdjustmentKind.CREDITED)",
+        "(AdjustmentKind.REFUNDED,)",
+        (DISCREPANCIES + "an_avoir_counts_as_a_refund",),
+    ),
+    Mutation(
+        "what was settled elsewhere keeps nothing",
+        MONEY,
+        "{None: min(max(0, net), claim)}",
+        "{None: 0}",
+        (SUMS + "what_was_settled_elsewhere_keeps_first",),
+    ),
+    Mutation(
+        "the most refunded keeps",
+        MONEY,
+        "    return excess, payment.first_money_at,",
+        "    return -excess, payment.first_money_at,",
+        (SUMS + "the_payment_least_refunded_beyond_its_excess_keeps",),
+    ),
+    Mutation(
+        "money rejected later keeps its place",
+        DECIDE,
+        "if c.result in _MONEY and c.received_at is not None",
+        "if c.received_at is not None",
+        (FOUND + "money_that_was_rejected_later_earns_no_place",),
+    ),
+    Mutation(
+        "a withdrawn invoice claims",
+        MONEY,
+        "claim = 0 if invoice.withdrawn else amount",
+        "claim = amount",
+        (SUMS + "settled_elsewhere_of_a_withdrawn_invoice",),
+    ),
+    Mutation(
+        "refunds reduce from the first",
+        MONEY,
+        "for subject, cents in reversed(parts):",
+        "for subject, cents in parts:",
+        (SUMS + "refunds_reduce_what_is_to_give_back_from_the_last",),
+    ),
+    Mutation(
+        "nothing is missing of a claim",
+        MONEY,
+        "max(-excess, short)",
+        "-excess",
+        (SUMS + "reissued_for_more",),
+    ),
+    Mutation(
+        "not issued, it claims the smallest line",
+        MONEY,
+        "        return max(paid_lines)\n",
+        "        return min(paid_lines)\n",
+        (SUMS + "not_issued_it_claims_the_largest_line_of_its_paid_payments",),
+    ),
+    Mutation(
+        "a resolution closes whatever comes",
+        DECIDE,
+        "known.resolved_cents is not None and cents <= known.resolved_cents",
+        "known.resolved_cents is not None",
+        (DISCREPANCIES + "a_larger_amount_reopens",),
+    ),
+    Mutation(
+        "money without an owner is not shown",
+        DECIDE,
+        "                if charge.result in _MONEY:\n",
+        "                if False:\n",
+        (IDENTITIES + "a_charge_without_an_owner_shows_as_unknown_payment",),
+    ),
+)
+
+HELD = (
+    Mutation(
+        "a hold is on a moment too long",
+        CASE,
+        "payment.payable_again_at <= self.now",
+        "payment.payable_again_at < self.now",
+        (HOLDS + "a_hold_is_over_at_its_very_end",),
+    ),
+    Mutation(
+        "some of its invoices are enough",
+        RECORD,
+        "    if any(_holder(case, line) for _, line in invoices):\n",
+        "    if all(_holder(case, line) for _, line in invoices):\n",
+        (HOLDS + "all_or_none",),
+    ),
+    Mutation(
+        "a portal may date its hold in the future",
+        RECORD,
+        "started = min(said_at(event), event.received_at)",
+        "started = said_at(event)",
+        (HOLDS + "the_deadline_never_counts_from_later_than_the_reception",),
+    ),
+    Mutation(
+        "a hold is taken after its own deadline",
+        RECORD,
+        "        return APPLIED, Reason.STARTED_AFTER_DEADLINE\n",
+        "        return APPLIED, Reason.HOLD_TAKEN\n",
+        (HOLDS + "one_that_arrives_past_its_own_deadline_takes_none",),
+    ),
+    Mutation(
+        "a direct debit is paid online",
+        RECORD,
+        "    if any(invoice.means == DIRECT_DEBIT for",
+        "    if any(invoice.means == 'nothing' for",
+        (HOLDS + "what_cannot_be_paid_online_takes_no_hold",),
+    ),
+    Mutation(
+        "a cancel always releases",
+        RECORD,
+        '    if case.policy.on_cancel != "release" or payment.hold_over',
+        "    if payment.hold_over",
+        (HOLDS + "by_default_a_cancel_changes_the_state_and_not_the_hold",),
+    ),
+    Mutation(
+        "a paid invoice stays in its hold",
+        DECIDE,
+        "    if state in {InvoiceState.PAID, InvoiceState.WITHDRAWN}:\n",
+        "    if state is InvoiceState.WITHDRAWN:\n",
+        (HOLDS + "a_settled_or_withdrawn_invoice_leaves_its_hold_and_the_others_stay",),
+    ),
+    Mutation(
+        "nothing is late",
+        DECIDE,
+        "payment.late = case.over(payment)",
+        "payment.late = False",
+        (SUMS + "money_after_the_hold_is_late_and_still_pays",),
+    ),
+    Mutation(
+        "taken over and not written",
+        CASE,
+        "        self.taken_over.add(invoice.id)\n",
+        "",
+        (HOLDS + "an_overdue_hold_is_taken_over",),
+    ),
+    Mutation(
+        "in doubt, hold for ever",
+        RECORD,
+        "payment.payable_again_at = max(payment.deadline, payment.hold_limit)",
+        "payment.payable_again_at = payment.hold_limit + timedelta(days=1)",
+        (HOLDS + "in_doubt_a_regie_may_hold_up_to_its_limit",),
+    ),
+)
+
+BELIEVED = (
+    Mutation(
+        "a forged answer is a fact",
+        RECORD,
+        "    if not report.verified or (",
+        "    if (",
+        (ANSWERS + "an_unverified_answer_settles_nothing",),
+    ),
+    Mutation(
+        "a test answer settles",
+        RECORD,
+        'or (report.test and case.policy.mode != "test")',
+        "or False",
+        (ANSWERS + "a_test_answer_never_settles_in_production",),
+    ),
+    Mutation(
+        "another merchant's money is ours",
+        LYRA,
+        "    if site != own_site:\n",
+        "    if False:\n",
+        (PROVEN + "signed_is_not_enough",),
+    ),
+    Mutation(
+        "any currency is the euro",
+        LYRA,
+        "    if currency != EURO:\n",
+        "    if False:\n",
+        (PROVEN + "signed_is_not_enough",),
+    ),
+    Mutation(
+        "a credit is a payment",
+        LYRA,
+        '    if operation != "DEBIT":\n',
+        "    if False:\n",
+        (PROVEN + "signed_is_not_enough",),
+    ),
+    Mutation(
+        "test in lower case is production",
+        LYRA,
+        '    if mode.upper() == MODES["test"] and',
+        '    if mode == MODES["test"] and',
+        (PROVEN + "a_test_answer_in_production_says_that_it_is_a_test",),
+    ),
+    Mutation(
+        "fields after the signature are read",
+        LYRA,
+        "    if foreign:\n",
+        "    if False:\n",
+        (PROVEN + "a_field_appended_after_the_signature_spoils_the_answer",),
+    ),
+)
+
+KEPT = (
+    Mutation(
+        "the same event is kept twice",
+        MEMORY,
+        "        if key in self.tables.keys:\n",
+        "        if False:\n",
+        WORLDS,
+    ),
+    Mutation(
+        "a lost lease is for ever",
+        MEMORY,
+        "(waiting.leased_until is None or waiting.leased_until <= self._clock())",
+        "waiting.leased_until is None",
+        WORLDS,
+    ),
+    Mutation(
+        "the timeout comes before the evidence",
+        MEMORY,
+        " and not self._evidence_under_way(payment)\n",
+        "\n",
+        WORLDS,
+    ),
+    Mutation(
+        "nobody drains without a bell",
+        "worker/clock.py",
+        "            self._drain_beside(queue)\n",
+        "            self._app.ring(queue)\n",
+        WORLDS,
+    ),
+    Mutation(
+        "holds end when somebody pays",
+        "worker/clock.py",
+        "            await self._app.end_due_holds()\n",
+        "            await self._app.next_deadline()\n",
+        WORLDS,
+    ),
+    Mutation(
+        "a poison event takes its batch along",
+        "worker/reconcile.py",
+        "            if len(read.events) == 1:\n",
+        "            if read.events:\n",
+        (POISON + "much_poison_is_found_one_by_one",),
+    ),
+    Mutation(
+        "a refund meets another payment's dossier",
+        "worker/store/grouping.py",
+        "            sets.join(_reference(reference.id), _payment(reference.payment_id))\n",
+        "            pass\n",
+        WORLDS,
+    ),
+    Mutation(
+        "an event is marked done in a transaction of its own",
+        POSTGRES,
+        "await conn.fetch(QUERIES.take, [event.place for event in events])",
+        "await self.pool.fetch(QUERIES.take, [event.place for event in events])",
+        (STORE + "all_or_nothing",),
+    ),
+    Mutation(
+        "what another did is done again",
+        POSTGRES,
+        "            mine = [event for event in events if event.place in taken]\n",
+        "            mine = list(events)\n",
+        (STORE + "what_another_did_meanwhile_is_left_out",),
+    ),
+    Mutation(
+        "the gateway reference is not locked",
+        QUERIES,
+        "ORDER BY r.regie, r.gateway_reference\nFOR UPDATE OF r;\n",
+        "ORDER BY r.regie, r.gateway_reference;\n",
+        (RACES + "transactions_that_share_money_never_decide_at_once",),
+    ),
+    Mutation(
+        "a dossier that grew is decided as it was",
+        POSTGRES,
+        '        if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:\n'
+        "            raise GrewError\n",
+        '        if row["payment_id"] not in loaded.payments:\n            continue\n',
+        (
+            RACES + "dossiers_that_grow_together_end_as_one",
+            RACES + "transactions_that_share_money_never_decide_at_once",
+        ),
+    ),
+    Mutation(
+        "a poison event is tried for ever",
+        QUERIES,
+        "    parked = attempts >= $3,\n",
+        "    parked = false,\n",
+        (STORE + "after_eight_tries_an_event_is_parked",),
+    ),
+    Mutation(
+        "the sweep does not wait for evidence",
+        QUERIES,
+        "            AND (w.attempts = 0 OR (",
+        "            AND (w.attempts < 0 OR (",
+        (STORE + "evidence_comes_before_the_timeout",),
+    ),
+)
+
+MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *BELIEVED, *KEPT)

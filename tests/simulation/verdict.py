@@ -58,6 +58,8 @@ def everything_is_done(world: World) -> None:
     tables = world.store.tables
     require(not tables.pending, "still pending", *tables.pending.values())
     require(set(world.acknowledged) == set(world.sent), "never acknowledged")
+    kept = Counter((event.client, event.source, event.id) for event in tables.events.values())
+    require(max(kept.values()) == 1, "kept twice", kept.most_common(1))
     for key, place in world.acknowledged.items():
         require(tables.keys[key][0] == place, "acknowledged at two places", key)
         require(place in tables.outcomes, "acknowledged, without an outcome", key)

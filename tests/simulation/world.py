@@ -159,7 +159,7 @@ class World:
 
     def _replay_what_is_parked(self) -> None:
         """What the storm failed too often stands parked; a person has it tried again, once, in the calm."""
-        for waiting in self.store.tables.pending.values():
+        for waiting in filter(lambda waiting: waiting.parked, self.store.tables.pending.values()):
             self.note(f"parked after {waiting.attempts} tries: {waiting.event.id}, {waiting.error}")
             waiting.parked, waiting.attempts, waiting.leased_until = False, 0, None
 
