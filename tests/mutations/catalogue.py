@@ -24,7 +24,7 @@ ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS = (
 FOUND = "tests/property/test_found.py::test_"
 POISON = "tests/integration/test_reconcile.py::test_"
 STORE = "tests/integration/test_store.py::test_"
-RACES = "tests/integration/test_store_races.py::test_"
+WAITING = "tests/integration/test_store_waiting.py::test_"
 PROVEN = "tests/unit/gateways/test_lyra.py::test_"
 WORLDS = ("tests/simulation/test_simulation.py::test_worlds_come_to_rest_as_the_judge_says[0]",)
 
@@ -368,7 +368,7 @@ KEPT = (
         QUERIES,
         "ORDER BY r.regie, r.gateway_reference\nFOR UPDATE OF r;\n",
         "ORDER BY r.regie, r.gateway_reference;\n",
-        (RACES + "transactions_that_share_money_never_decide_at_once",),
+        (WAITING + "a_known_reference_without_an_owner_meets_its_payment",),
     ),
     Mutation(
         "a dossier that grew is decided as it was",
@@ -376,10 +376,7 @@ KEPT = (
         '        if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:\n'
         "            raise GrewError\n",
         '        if row["payment_id"] not in loaded.payments:\n            continue\n',
-        (
-            RACES + "dossiers_that_grow_together_end_as_one",
-            RACES + "transactions_that_share_money_never_decide_at_once",
-        ),
+        (WAITING + "a_dossier_that_grew_while_it_was_waited_for",),
     ),
     Mutation(
         "a poison event is tried for ever",
