@@ -333,10 +333,12 @@ SELECT
     ) AS refs,
     (
         SELECT array_agg(c)
-        FROM charges AS c
-        WHERE
-            c.gateway_reference_id = ANY($3::bigint[])
-            OR c.gateway_reference_id IN (SELECT r.id FROM gateway_references AS r WHERE r.payment_id = ANY($2::bigint[]))
+        FROM (
+            SELECT unnest($3::bigint[]) AS id
+            UNION
+            SELECT r.id FROM gateway_references AS r WHERE r.payment_id = ANY($2::bigint[])
+        ) AS k
+        INNER JOIN charges AS c ON k.id = c.gateway_reference_id
     ) AS charges,
     (
         SELECT array_agg(a)
