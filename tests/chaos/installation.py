@@ -105,7 +105,7 @@ class Installation:
             "REDIS_URL": self.redis_url,
             "LETTRAGE_CONFIG": str(self._folder / "lettrage.toml"),
             "LETTRAGE_STATE_DIR": str(self._folder / "state"),
-            "PORT": str(self._ports.get(role, 0)),
+            "PORT": str(self._ports.get(role, self._ports["up"])),
         }
         with (self._folder / f"{role}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(LETTRAGE, role, env=environ, stdout=log, stderr=log)
