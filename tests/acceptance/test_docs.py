@@ -17,7 +17,7 @@ from worker.demo import Demo
 from worker.demonstration.installation import installed
 from worker.demonstration.lettrage import Lettrage
 
-TYPED = ("README.md", "README.fr.md", "docs/integrate.md")
+TYPED = ("README.md", "README.fr.md", "docs/integrate.md", "docs/configure.md")
 """Whose commands are typed here as a reader would."""
 HOLD_SECONDS = 8
 """The demo's holds: long enough to pay on a busy machine; what they show is the same as after thirty."""
