@@ -237,15 +237,18 @@ class Regie(RuleBasedStateMachine):
             kind, payment, invoice = key
             fact = resolution(str(len(self.events)), how, one.amount_cents, kind=kind, payment=payment, invoice=invoice)
             self.facts.append({**fact, "received": self.now})
-            # An avoir is a refund, and refunds reduce a payment's amounts from the last: perhaps another one's.
+            # An avoir is a refund, and refunds reduce a payment's amounts from the last: perhaps another one's. They
+            # may also make another payment keep the invoice; only the net is sure.
             if how == "credited":
                 assert self.to_give_back() == before - one.amount_cents
             else:
                 assert one.id not in {other.id for other in self.open_discrepancies()}
 
     def to_give_back(self) -> int:
-        """Cents, whoever has closed what."""
-        return sum(c for (kind, *_), c in self.desk.discrepancies().items() if kind in TO_GIVE_BACK)
+        """Cents, whoever has closed what, less what payments gave back that was owed."""
+        found = self.desk.discrepancies().items()
+        missing = sum(cents for (kind, payment, _), cents in found if kind == "missing" and payment)
+        return sum(cents for (kind, *_), cents in found if kind in TO_GIVE_BACK) - missing
 
     def open_discrepancies(self) -> list[Discrepancy]:
         """Those that somebody must look at."""

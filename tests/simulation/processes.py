@@ -1,18 +1,19 @@
 """Processes that can die at any moment, and the store as they see it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Context, ContextVar
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 from schemas.decisions import Done
-from schemas.events import Event, NewEvent, Queue, Receipt
+from schemas.events import Queue
 from tests.simulation.gateway import Gateway
 from worker.clock import Clock
 from worker.lane import Lane
 from worker.reconcile import Reconciler
 from worker.store.memory import MemoryStore
-from worker.store.port import Decide, StoreUnavailableError
+from worker.store.port import Store, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Process:
         self.tasks: dict[asyncio.Task[Any], None] = {}
         """In the order begun: a set's order is not the seed's."""
         self.death = asyncio.Event()
-        self.store = ShakyStore(self)
+        self.store = cast("Store", ShakyStore(self))
         self.reconciler = Reconciler(self.store, world.gateway, _unobserved)
         facts = Lane(Drained(self.reconciler, Queue.PAYMENT_STARTED))
         self.lanes = dict.fromkeys(Queue, facts)
@@ -101,7 +102,7 @@ class Process:
         """Reconcile what waits; what fails stays pending, for the clock."""
         try:
             await self.lanes[queue].run()
-        except Exception as error:  # noqa: BLE001 - as the application does
+        except StoreUnavailableError as error:
             self.world.note(f"{self.name} gives up {queue}: {error!r}")
 
     async def end_due_holds(self) -> None:
@@ -148,7 +149,13 @@ class ShakyStore:
         self.process = process
         self.world = process.world
 
-    async def _through(self, what: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Any method of the port."""
+        return partial(self._through, name, getattr(self.world.store, name))
+
+    async def _through(
+        self, what: str, work: Callable[..., Coroutine[Any, Any, T]], *arguments: object, **named: object
+    ) -> T:
         """One transaction; what commits is looked at before anything else happens."""
         world = self.world
         await asyncio.sleep(world.some_seconds("store_seconds"))
@@ -157,7 +164,7 @@ class ShakyStore:
             raise StoreUnavailableError("refused")
         if world.happens("killed_before"):
             await self._die(what)
-        answer = await work()
+        answer = await work(*arguments, **named)
         world.look()
         if world.happens("killed_after"):
             await self._die(what)
@@ -171,45 +178,3 @@ class ShakyStore:
         self.world.note(f"{self.process.name}: dies at {what}")
         self.process.kill()
         await asyncio.get_running_loop().create_future()
-
-    async def record(self, events: Sequence[NewEvent]) -> list[Receipt]:
-        """See the port."""
-        return await self._through("record", lambda: self.world.store.record(events))
-
-    async def claim(self, queue: Queue, limit: int) -> list[Event]:
-        """See the port."""
-        return await self._through("claim", lambda: self.world.store.claim(queue, limit))
-
-    async def claim_evidence(self, limit: int) -> list[Event]:
-        """See the port."""
-        return await self._through("claim_evidence", lambda: self.world.store.claim_evidence(limit))
-
-    async def apply(
-        self,
-        events: Sequence[Event],
-        decide: Decide,
-        reports: Mapping[int, NewEvent] | None = None,
-        locked: Callable[[], None] = lambda: None,
-    ) -> Done:
-        """See the port."""
-        return await self._through("apply", lambda: self.world.store.apply(events, decide, reports, locked))
-
-    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
-        """See the port."""
-        return await self._through("end_due_holds", lambda: self.world.store.end_due_holds(decide, limit))
-
-    async def set_aside_due_hold(self) -> None:
-        """See the port."""
-        await self._through("set_aside_due_hold", self.world.store.set_aside_due_hold)
-
-    async def put_off(self, event: Event, error: str) -> bool:
-        """See the port."""
-        return await self._through("put_off", lambda: self.world.store.put_off(event, error))
-
-    async def next_deadline(self) -> float | None:
-        """See the port."""
-        return await self._through("next_deadline", self.world.store.next_deadline)
-
-    async def waiting(self, older_than_seconds: float) -> list[Queue]:
-        """See the port."""
-        return await self._through("waiting", lambda: self.world.store.waiting(older_than_seconds))

@@ -56,6 +56,7 @@ def pronounce(world: World) -> None:
 def everything_is_done(world: World) -> None:
     """Every acknowledged event is stored once and has one outcome; nothing waits, nothing is parked."""
     tables = world.store.tables
+    require(not world.surprises, "errors that no weather explains", *world.surprises)
     require(not tables.pending, "still pending", *tables.pending.values())
     require(set(world.acknowledged) == set(world.sent), "never acknowledged")
     kept = Counter((event.client, event.source, event.id) for event in tables.events.values())

@@ -1,17 +1,17 @@
 """One world from one seed: people, portals, gateways, processes, faults; then calm, and the judge."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from hashlib import sha256
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import msgspec
-from structlog.testing import capture_logs
+import structlog
 
 import worker.clock
 from schemas.decisions import Outcome
@@ -31,6 +31,9 @@ CALM_SECONDS = 600
 RESTART_SECONDS = 1.0
 """Until whoever watches over the processes has started a dead one again."""
 
+EXPECTED = ("StoreUnavailableError", "TimeoutError")
+"""Errors that the weather brings, as they are logged."""
+
 PACE = {"TICK_SECONDS": 0.25, "WATCH_SECONDS": 0.5, "RING_AFTER_SECONDS": 0.4, "DRAIN_AFTER_SECONDS": 0.8}
 """The clock's own pace, slower: the world has a hundred thousand seconds to live through in a minute."""
 
@@ -45,6 +48,7 @@ class World:
         self.storm = True
         self.loop = VirtualLoop()
         self.loop.set_task_factory(task_of_process)
+        self.loop.set_exception_handler(self._surprised)
         self.hold = self.random.choice((3, 6, 12))
         self.policy = Policy(
             label="Régie Enfance",
@@ -63,6 +67,8 @@ class World:
         """Callbacks on their way."""
         self.rung: set[Queue] = set()
         self.workers: list[Process] = []
+        self.surprises: list[str] = []
+        """Errors that no weather explains; a process outlives them, the world does not."""
         self.notes: list[tuple[float, str]] = []
         self.watched: Callable[[], None] = lambda: None
 
@@ -98,7 +104,7 @@ class World:
 
     def live(self) -> None:
         """Let everything happen, then let everything come to rest."""
-        with self._paced(), capture_logs():
+        with self._paced(), self._logged():
             try:
                 self.loop.run_until_complete(self._live())
             finally:
@@ -112,6 +118,27 @@ class World:
             for name, value in {"time": time, **PACE}.items():
                 stack.enter_context(patch.object(worker.clock, name, value))
             yield
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """What processes log is noted, with the world's time, and goes nowhere else."""
+        processors = structlog.get_config()["processors"]
+        before = list(processors)
+        processors[:] = [self._note_log]
+        try:
+            yield
+        finally:
+            processors[:] = before
+
+    def _surprised(self, _loop: object, context: dict[str, Any]) -> None:
+        self.surprises.append(repr(context.get("exception") or context["message"]))
+
+    def _note_log(self, _logger: object, level: str, said: MutableMapping[str, Any]) -> NoReturn:
+        self.note(f"log {level}: {dict(said)}")
+        error = str(said.get("error", ""))
+        if error and not error.startswith(EXPECTED):
+            self.surprises.append(error)
+        raise structlog.DropEvent
 
     def _end(self) -> None:
         self.storm = False
