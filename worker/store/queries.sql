@@ -205,7 +205,8 @@ SELECT EXISTS (
 );
 
 -- name: keep_own
--- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds.
+-- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. A report's id is the
+-- place of its callback: by length and text, reports get their places in the order in which their callbacks came.
 INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at)
 SELECT
     'lettrage', i.source, i.id, i.type, i.regie, i.data::jsonb, i.digest, i.trace,
@@ -213,7 +214,7 @@ SELECT
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[]
 ) AS i (source, id, type, regie, data, digest, trace, received_at)
-ORDER BY i.source, i.id
+ORDER BY i.source, length(i.id), i.id
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;
 
