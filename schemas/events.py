@@ -6,9 +6,11 @@ leaves out defaults, so that a field left out and one said to be null are the sa
 
 from datetime import date, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
+from msgspec.json import Encoder
 
 from schemas.reports import Report
 
@@ -165,7 +167,7 @@ class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
 
     regie: RegieCode
     reference: Name
-    due: datetime
+    due: Annotated[datetime, Meta(tz=True)]
 
 
 class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -194,6 +196,14 @@ DATA: dict[EventType, type[Struct]] = {
 """The shape of each type's data, in memory and as JSON."""
 
 
+_canonical = Encoder(order="deterministic").encode
+
+
+def digest_of(kind: EventType, data: Struct) -> bytes:
+    """What tells the same content from other content: the type and the data, not their spelling, time or trace."""
+    return sha256(kind.encode() + b"\n" + _canonical(data)).digest()
+
+
 class Event(Struct, kw_only=True):
     """A stored fact. `place` is its position in the inbox; `data` one of the structs above (or a Report)."""
 
@@ -210,6 +220,8 @@ class Event(Struct, kw_only=True):
     waited: bool = False
     """Somebody holds a request open for its outcome."""
     trace: str | None = None
+    reported: bool = False
+    """A callback whose report is kept already: an archive brought both. It is not read again."""
 
 
 class NewEvent(Struct, kw_only=True):
@@ -237,3 +249,11 @@ class Receipt(Struct, kw_only=True):
 
     place: int
     status: str
+
+
+def report_key(client: str, source: str, event_id: str) -> tuple[str, str]:
+    """Source and id of the report that speaks for a callback: made of the callback's own, which an archive keeps.
+
+    The callback's place would not do: it is another one in every database.
+    """
+    return (f"{source}#{client}" if client else source), event_id

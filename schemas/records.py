@@ -83,7 +83,7 @@ class ChargeResult(StrEnum):
     ABANDONED = "A"
 
 
-class Invoice(Struct, kw_only=True):
+class Invoice(Struct, kw_only=True, omit_defaults=True):
     """One invoice of a régie. `state` None: only waiting facts name it, nobody sees it."""
 
     id: int
@@ -123,7 +123,7 @@ class Line(Struct, kw_only=True):
     held: bool = False
 
 
-class Payment(Struct, kw_only=True):
+class Payment(Struct, kw_only=True, omit_defaults=True):
     """One attempt to pay. `state` None: facts about it wait, its payment-started has not come."""
 
     id: int

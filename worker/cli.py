@@ -3,6 +3,8 @@
 stdout is data, stderr is for people. Exit codes are in `worker.commands.exits`.
 """
 
+import io
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -63,6 +65,9 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 75 try again later.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a ? instead of ending the work
 
 
 if __name__ == "__main__":

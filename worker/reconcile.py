@@ -4,15 +4,13 @@ Nothing here waits for Redis, and no gateway is asked inside a transaction.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from schemas.decisions import Done
-from schemas.events import Event, EventType, NewEvent, Queue
+from schemas.events import Event, EventType, NewEvent, Queue, digest_of, report_key
 from schemas.reports import Report
 from worker.domain.decide import decide
 from worker.store.port import Store, StoreUnavailableError
@@ -69,12 +67,7 @@ class Reconciler:
         total, more = await self._drain_batch(queue)
         if not more:
             return total
-        sides = await asyncio.gather(*(self._drain_on(queue) for _ in range(SIDE_BY_SIDE)), return_exceptions=True)
-        for side in sides:
-            if isinstance(side, BaseException):
-                raise side
-            total += side
-        return total
+        return total + await _sum_of(self._drain_on(queue) for _ in range(SIDE_BY_SIDE))
 
     async def _drain_on(self, queue: Queue) -> int:
         total = 0
@@ -111,26 +104,29 @@ class Reconciler:
 
     async def end_due_holds(self) -> int:
         """Write the end of every hold that is over, its evidence first; answers how many holds."""
+        while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
+            await self._handle(evidence, _nothing)
+        return await _sum_of(self._end_part(part) for part in range(SIDE_BY_SIDE))
+
+    async def _end_part(self, part: int) -> int:
         total = 0
         while True:
-            while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
-                await self._handle(evidence, _nothing)
-            done = await self._sweep(BATCH)
+            done = await self._sweep(part, BATCH)
             self._observe(done)
             total += len(done.applied)
             if self._stopped or len(done.applied) < BATCH:
                 return total
 
-    async def _sweep(self, limit: int) -> Done:
+    async def _sweep(self, part: int, limit: int) -> Done:
         """End holds; when that fails, fewer, until the one that fails stands alone and is set aside as an event."""
         try:
-            return await self._store.end_due_holds(decide, limit)
+            return await self._store.end_due_holds(decide, limit, part, SIDE_BY_SIDE)
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a hold provokes must not keep the others locked
             if limit > 1:
-                return await self._sweep(limit // 2)
-            await self._store.set_aside_due_hold()
+                return await self._sweep(part, limit // 2)
+            await self._store.set_aside_due_hold(part, SIDE_BY_SIDE)
             log.error("hold_set_aside", error=type(error).__name__)  # noqa: TRY400 - no traceback with values in it
             return Done()
 
@@ -139,8 +135,11 @@ class Reconciler:
         return await self._apply(read, pass_on) if read.events else 0
 
     async def _read(self, events: Sequence[Event]) -> _Read:
-        """Turn callbacks into reports; one that can't be read now is put off, the others go on."""
-        callbacks = [event for event in events if event.type is EventType.GATEWAY_CALLBACK]
+        """Turn callbacks into reports; one that can't be read now is put off, the others go on.
+
+        One whose report is kept already goes on without: its gateway is not asked again.
+        """
+        callbacks = [e for e in events if e.type is EventType.GATEWAY_CALLBACK and not e.reported]
         if not callbacks:
             return _Read(list(events), {})
         answers = await asyncio.gather(*map(self._interpret, callbacks), return_exceptions=True)
@@ -152,7 +151,8 @@ class Reconciler:
                 await self._put_off(callback, answer)
             else:
                 raise answer
-        kept = [e for e in events if e.type is not EventType.GATEWAY_CALLBACK or e.place in reports]
+        unread = {callback.place for callback in callbacks} - reports.keys()
+        kept = [event for event in events if event.place not in unread]
         return _Read(kept, reports)
 
     async def _apply(self, read: _Read, pass_on: PassOn) -> int:
@@ -194,6 +194,15 @@ class Reconciler:
         )
 
 
+async def _sum_of(works: Iterable[Awaitable[int]]) -> int:
+    """Do works side by side to their ends; then raise the first failure, if any."""
+    counts = await asyncio.gather(*works, return_exceptions=True)
+    for count in counts:
+        if isinstance(count, BaseException):
+            raise count
+    return sum(count for count in counts if isinstance(count, int))
+
+
 def _nothing() -> None:
     pass
 
@@ -204,14 +213,15 @@ def _more_may_wait(events: Sequence[Event]) -> bool:
 
 
 def _report(callback: Event, report: Report) -> NewEvent:
+    source, event_id = report_key(callback.client, callback.source, callback.id)
     return NewEvent(
         client="lettrage",
-        source=f"/callbacks/{callback.regie}",
-        id=str(callback.place),
+        source=source,
+        id=event_id,
         type=EventType.GATEWAY_REPORT,
         regie=callback.regie,
         data=report,
-        digest=sha256(msgspec.json.encode(report, order="deterministic")).digest(),
+        digest=digest_of(EventType.GATEWAY_REPORT, report),
         received_at=callback.received_at,
         trace=callback.trace,
     )

@@ -244,6 +244,8 @@ LATER = """
 UPDATE pending SET leased_until = leased_until - $1::interval, claimed_at = claimed_at - $1::interval;
 UPDATE events SET received_at = received_at - $1::interval;
 UPDATE holds SET payable_again_at = payable_again_at - $1::interval;
+UPDATE invoices SET fact_time = fact_time - $1::interval, issue_time = issue_time - $1::interval;
+UPDATE charges SET received_at = received_at - $1::interval;
 UPDATE payments
 SET start_time = start_time - $1::interval, deadline = deadline - $1::interval, hold_limit = hold_limit - $1::interval,
     payable_again_at = payable_again_at - $1::interval, first_money_at = first_money_at - $1::interval
@@ -263,8 +265,8 @@ class PostgresWorld:
         async with self.postgres.pool.acquire() as connection, connection.transaction():
             for statement in LATER.split(";"):
                 await connection.execute(statement, timedelta(seconds=seconds))
-        if self.postgres._mark is not None:
-            self.postgres._mark -= timedelta(seconds=seconds)
+        marks = self.postgres._marks
+        marks.update({part: (mark - timedelta(seconds=seconds), since) for part, (mark, since) in marks.items()})
 
     async def rows(self, query: str, *arguments: object) -> Sequence[Any]:
         """What a query finds."""

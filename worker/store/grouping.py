@@ -1,13 +1,13 @@
 """From rows to dossiers: what shares money is decided together, whatever batch it came in."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
 from msgspec import Struct, field
 
-from schemas.decisions import Dossier
-from schemas.events import Event
+from schemas.decisions import Applied, Dossier, Outcome
+from schemas.events import Event, EventType
 from schemas.records import (
     Adjustment,
     Charge,
@@ -19,6 +19,7 @@ from schemas.records import (
     Policy,
 )
 from worker.domain.keys import Keys, discrepancy_id
+from worker.domain.reasons import Reason
 
 Name = tuple[str, str]
 """Régie and name within it."""
@@ -206,3 +207,24 @@ def _subject(fact: Adjustment) -> Node:
         return _payment(fact.payment_id)
     assert fact.invoice_id is not None
     return _invoice(fact.invoice_id)
+
+
+def spoken_for(
+    taken: Sequence[Event], answers: Mapping[int, int], outcomes: Mapping[int, Applied]
+) -> dict[int, Applied]:
+    """Give each callback of a batch its outcome, by place: its report's, whose place `answers` has.
+
+    One without an answer says nothing new: its report was kept before, by an archive that brought both.
+    """
+    return {
+        event.place: _same(event.place, outcomes[answers[event.place]] if event.place in answers else NOTHING_NEW)
+        for event in taken
+        if event.type is EventType.GATEWAY_CALLBACK
+    }
+
+
+NOTHING_NEW = Applied(place=0, outcome=Outcome.IGNORED, reason=Reason.RESULT_ALREADY_KNOWN.value)
+
+
+def _same(place: int, outcome: Applied) -> Applied:
+    return Applied(place=place, outcome=outcome.outcome, reason=outcome.reason)

@@ -7,14 +7,12 @@ plans) is tested there.
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
 from schemas.decisions import Applied, Decision, Done, Effect, JournalEntry
-from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt
+from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of, report_key
 from schemas.records import (
     Adjustment,
     Charge,
@@ -25,7 +23,7 @@ from schemas.records import (
     Policy,
 )
 from worker.domain.keys import keys_of
-from worker.store.grouping import Loaded, Names, dossiers_of, merged
+from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
 from worker.store.port import Decide
 
 LEASE = timedelta(seconds=2)
@@ -142,8 +140,13 @@ class MemoryStore:
                 waiting.parked = True
             else:
                 waiting.event.attempts = waiting.attempts
+                waiting.event.reported = self._is_reported(waiting.event)
                 events.append(copy.copy(waiting.event))
         return events
+
+    def _is_reported(self, event: Event) -> bool:
+        key = ("lettrage", *report_key(event.client, event.source, event.id))
+        return event.type is EventType.GATEWAY_CALLBACK and key in self.tables.keys
 
     async def claim_evidence(self, limit: int) -> list[Event]:
         """Lease the evidence of holds that are over; see the port."""
@@ -200,12 +203,12 @@ class MemoryStore:
         facts: list[Event] = []
         for event in mine:
             del self.tables.pending[event.place]
-            if event.place in reports:
+            if event.type is not EventType.GATEWAY_CALLBACK:
+                facts.append(event)
+            elif event.place in reports and _key(reports[event.place]) not in self.tables.keys:
                 report = self._keep(reports[event.place])
                 answers[event.place] = report.place
                 facts.append(report)
-            else:
-                facts.append(event)
         return self._reconcile(facts, decide, list(mine), answers)
 
     def _reconcile(
@@ -219,8 +222,7 @@ class MemoryStore:
             self._save(decision)
             outcomes.update((applied.place, applied) for applied in decision.outcomes)
             done.lateness.extend((dossier.regie, seconds) for seconds in decision.lateness_seconds)
-        for place, report in answers.items():
-            outcomes[place] = Applied(place=place, outcome=outcomes[report].outcome, reason=outcomes[report].reason)
+        outcomes.update(spoken_for(taken, answers, outcomes))
         seen = {event.place: event for event in (*facts, *taken)}
         for place in sorted(outcomes):
             assert place not in self.tables.outcomes, f"event {place} applied twice"
@@ -300,9 +302,9 @@ class MemoryStore:
         tables.journal.extend(decision.journal)
         tables.outbox.extend(decision.effects)
 
-    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
+    async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:
         """Write the end of holds that are over; see the port."""
-        due = self._endable()[:limit]
+        due = [payment for payment in self._endable() if payment.id % parts == part][:limit]
         return self._whole(lambda: self._time_out(due, decide)) if due else Done()
 
     def _endable(self) -> list[Payment]:
@@ -313,9 +315,10 @@ class MemoryStore:
             if (payment.regie, payment.reference) not in aside and not self._evidence_under_way(payment)
         ]
 
-    async def set_aside_due_hold(self) -> None:
+    async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
         """Make the oldest hold that is over a pending event; see the port."""
-        await self.record([_timed_out(payment) for payment in self._endable()[:1]])
+        due = [payment for payment in self._endable() if payment.id % parts == part]
+        await self.record([_timed_out(payment) for payment in due[:1]])
 
     def _evidence_under_way(self, payment: Payment) -> bool:
         names = self._names_of(payment)
@@ -386,6 +389,10 @@ def _timed_out(payment: Payment) -> NewEvent:
         type=EventType.PAYMENT_TIMED_OUT,
         regie=payment.regie,
         data=data,
-        digest=sha256(msgspec.json.encode(data)).digest(),
+        digest=digest_of(EventType.PAYMENT_TIMED_OUT, data),
         subject=payment.reference,
     )
+
+
+def _key(new: NewEvent) -> tuple[str, str, str]:
+    return new.client, new.source, new.id

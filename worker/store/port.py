@@ -50,15 +50,16 @@ class Store(Protocol):
         """
         ...
 
-    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
+    async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:
         """Write the end of up to `limit` holds that are over, each as a `payment.timed_out` event, in ONE transaction.
 
+        Looks at one `part` of `parts`, which others may sweep meanwhile; a part that is being swept answers nothing.
         A hold waits while a first attempt at its own evidence is under way, at most 2 s.
         """
         ...
 
-    async def set_aside_due_hold(self) -> None:
-        """Make the oldest hold that is over a pending event: its end fails, and others wait for theirs."""
+    async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
+        """Make a part's oldest hold that is over a pending event: its end fails, and others wait for theirs."""
         ...
 
     async def put_off(self, event: Event, error: str) -> bool:

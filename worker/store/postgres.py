@@ -9,18 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
 
 from schemas.decisions import Applied, Decision, Done
-from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt
+from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
 from schemas.records import GatewayReference, Payment, Policy
 from worker.domain.keys import keys_of
 from worker.store import rows
-from worker.store.grouping import Loaded, Names, dossiers_of, merged
+from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
 from worker.store.port import Decide, StoreUnavailableError
 from worker.store.sql import load
 
@@ -92,8 +91,7 @@ class PostgresStore:
     def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
         self.pool = pool
         self._applying: set[int] = set()
-        self._mark: datetime | None = None
-        self._marked_at = -1e9
+        self._marks: dict[int, tuple[datetime, float]] = {}
 
     @classmethod
     async def open(cls, database_url: str, *, size: int = 4, application_name: str = "lettrage") -> Self:
@@ -104,6 +102,7 @@ class PostgresStore:
             max_size=size,
             command_timeout=COMMAND_SECONDS,
             timeout=ACQUIRE_SECONDS,
+            reset=_keep_session,
             server_settings={**SETTINGS, "application_name": application_name},
         )
         return cls(pool)
@@ -248,44 +247,46 @@ class PostgresStore:
                 return Done()
             told = {event.place: reports[event.place] for event in mine if event.place in reports}
             own = await _keep_own(conn, list(told.values()))
-            answers = {place: own[new.source, new.id].place for place, new in told.items()}
-            facts = [*(event for event in mine if event.place not in told), *own.values()]
-            loaded = await _load(conn, facts)
+            answers = {place: own[key].place for place, new in told.items() if (key := (new.source, new.id)) in own}
+            facts = [*(event for event in mine if event.type is not EventType.GATEWAY_CALLBACK), *own.values()]
+            loaded = await _load(conn, [*mine, *own.values()])
             locked()
             return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
-    async def end_due_holds(self, decide: Decide, limit: int) -> Done:
+    async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:
         """Write the end of holds that are over; see the port."""
-        return await self._again(partial(self._end_due_holds, decide, limit))
+        return await self._again(partial(self._end_due_holds, decide, limit, part, parts))
 
-    async def _end_due_holds(self, decide: Decide, limit: int) -> Done:
+    async def _end_due_holds(self, decide: Decide, limit: int, part: int, parts: int) -> Done:
         async with self._transaction() as conn:
-            if not await conn.fetchval(QUERIES.one_sweep):
+            if not await conn.fetchval(QUERIES.one_sweep, part):
                 return Done()
-            full, mark = self._low_water_mark()
-            due = await conn.fetch(QUERIES.due_holds, limit, mark)
+            full, mark = self._low_water_mark(part)
+            due = await conn.fetch(QUERIES.due_holds, limit, mark, part, parts)
             if not due:
                 if full:
-                    await self._raise_mark(conn)
+                    await self._raise_mark(conn, part)
                 return Done()
             own = await _keep_own(conn, [_timed_out(row) for row in due])
             events = list(own.values())
-            return await _reconcile(conn, await _load(conn, events), events, decide, _Callbacks([], {}))
+            loaded = await _load_known(conn, Loaded(names=merged(events, keys_of)), events)
+            return await _reconcile(conn, loaded, events, decide, _Callbacks([], {}))
 
-    async def set_aside_due_hold(self) -> None:
+    async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
         """Make the oldest hold that is over a pending event; see the port."""
         async with self._connection() as conn:
-            due = await conn.fetch(QUERIES.due_holds, 1, None)
+            due = await conn.fetch(QUERIES.due_holds, 1, None, part, parts)
         await self.record([_timed_out(row) for row in due])
 
-    def _low_water_mark(self) -> tuple[bool, datetime | None]:
+    def _low_water_mark(self, part: int) -> tuple[bool, datetime | None]:
         """Where to look from: past what earlier sweeps ended, whose dead index entries cost time; now and then, all."""
-        full = self._mark is None or asyncio.get_running_loop().time() - self._marked_at >= FULL_SWEEP.total_seconds()
-        return full, None if full else self._mark
+        mark, since = self._marks.get(part, (None, 0.0))
+        full = mark is None or asyncio.get_running_loop().time() - since >= FULL_SWEEP.total_seconds()
+        return full, None if full else mark
 
-    async def _raise_mark(self, conn: Connection) -> None:
-        self._mark = await conn.fetchval(QUERIES.low_water_mark, MARK_LAG)
-        self._marked_at = asyncio.get_running_loop().time()
+    async def _raise_mark(self, conn: Connection, part: int) -> None:
+        mark = await conn.fetchval(QUERIES.low_water_mark, MARK_LAG)
+        self._marks[part] = mark, asyncio.get_running_loop().time()
 
     async def put_off(self, event: Event, error: str) -> bool:
         """Give a failed event back; see the port."""
@@ -306,6 +307,10 @@ class PostgresStore:
         async with self._connection() as conn:
             found = await conn.fetch(QUERIES.waiting, timedelta(seconds=older_than_seconds))
         return [Queue(row["queue"]) for row in found]
+
+
+async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
+    """Nothing here changes a session beyond its transaction: a round trip to undo that would only cost time."""
 
 
 class _Callbacks(NamedTuple):
@@ -339,7 +344,7 @@ def _timed_out(row: Any) -> NewEvent:  # noqa: ANN401 - an asyncpg.Record
         type=EventType.PAYMENT_TIMED_OUT,
         regie=regie,
         data=data,
-        digest=sha256(rows.json_text(data).encode()).digest(),
+        digest=digest_of(EventType.PAYMENT_TIMED_OUT, data),
         subject=reference,
     )
 
@@ -389,8 +394,7 @@ async def _reconcile(
         decisions.append(decision)
         outcomes.update((applied.place, applied) for applied in decision.outcomes)
         done.lateness.extend((dossier.regie, seconds) for seconds in decision.lateness_seconds)
-    for place, report in callbacks.answers.items():
-        outcomes[place] = Applied(place=place, outcome=outcomes[report].outcome, reason=outcomes[report].reason)
+    outcomes.update(spoken_for(callbacks.taken, callbacks.answers, outcomes))
     seen = {event.place: event for event in (*events, *callbacks.taken)}
     done.applied = [(seen[place], outcomes[place]) for place in sorted(outcomes)]
     await _save(conn, loaded, decisions)
@@ -400,10 +404,15 @@ async def _reconcile(
 
 
 async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
-    """Lock everything the events touch, in the one order, then read the dossiers. GrewError: take it again."""
+    """Lock everything the events touch, created if missing, in the one order, then read it. GrewError: again."""
     loaded = Loaded(names=merged(events, keys_of))
     await _lock_references(conn, loaded)
     await _add_missing(conn, loaded.names, events)
+    return await _load_known(conn, loaded, events)
+
+
+async def _load_known(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> Loaded:
+    """Lock and read dossiers whose names are all known."""
     invoices, payments = await _reach(conn, loaded)
     if invoices:
         found = map(rows.invoice, await conn.fetch(QUERIES.lock_invoices, invoices))

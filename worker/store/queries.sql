@@ -126,7 +126,17 @@ leased AS (
     RETURNING p.place, p.attempts, p.waited
 )
 
-SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
+SELECT
+    e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace,
+    EXISTS (
+        SELECT 1
+        FROM events AS r
+        WHERE
+            r.client = 'lettrage'
+            AND r.source = e.source || CASE e.client WHEN '' THEN '' ELSE '#' || e.client END
+            AND r.id = e.id
+            AND r.type = 'fr.lettrage.gateway.report.v1'
+    ) AS reported
 FROM leased AS l
 CROSS JOIN relaxed
 INNER JOIN events AS e USING (place)
@@ -168,7 +178,17 @@ leased AS (
     RETURNING p.place, p.attempts, p.waited
 )
 
-SELECT e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace
+SELECT
+    e.place, e.client, e.source, e.id, e.type, e.regie, e.received_at, e.data, e.time, l.attempts, l.waited, e.trace,
+    EXISTS (
+        SELECT 1
+        FROM events AS r
+        WHERE
+            r.client = 'lettrage'
+            AND r.source = e.source || CASE e.client WHEN '' THEN '' ELSE '#' || e.client END
+            AND r.id = e.id
+            AND r.type = 'fr.lettrage.gateway.report.v1'
+    ) AS reported
 FROM leased AS l
 CROSS JOIN relaxed
 INNER JOIN events AS e USING (place)
@@ -205,16 +225,16 @@ SELECT EXISTS (
 );
 
 -- name: keep_own
--- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. A report's id is the
--- place of its callback: by length and text, reports get their places in the order in which their callbacks came.
+-- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. They get their
+-- places in the order given.
 INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at)
 SELECT
     'lettrage', i.source, i.id, i.type, i.regie, i.data::jsonb, i.digest, i.trace,
     coalesce(i.received_at, clock_timestamp())
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[]
-) AS i (source, id, type, regie, data, digest, trace, received_at)
-ORDER BY i.source, length(i.id), i.id
+) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, nth)
+ORDER BY i.nth
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;
 
@@ -365,11 +385,11 @@ FROM discrepancies AS d
 WHERE d.id = ANY($1::text[]);
 
 -- name: save_invoices
--- As JSON: twenty arrays would cost more to write than the update itself.
+-- As JSON: twenty arrays would cost more to write than the update itself. What has its default is left out.
 UPDATE invoices AS i
 SET
     state = n.state,
-    version = n.version,
+    version = coalesce(n.version, 0),
     account = n.account,
     issued_cents = n.issued_cents,
     amount_cents = n.amount_cents,
@@ -377,15 +397,15 @@ SET
     issued_on = n.issued_on,
     label = n.label,
     document_url = n.document_url,
-    withdrawn = n.withdrawn,
+    withdrawn = coalesce(n.withdrawn, false),
     fact_time = n.fact_time,
     fact_place = n.fact_place,
     issue_time = n.issue_time,
     issue_place = n.issue_place,
-    settled_cents = n.settled_cents,
+    settled_cents = coalesce(n.settled_cents, 0),
     paid_at = n.paid_at,
     paid_by = n.paid_by,
-    to_check = n.to_check,
+    to_check = coalesce(n.to_check, false),
     reason = n.reason
 FROM json_to_recordset($1::text::json) AS n (
     id bigint, state text, version integer, account text, issued_cents bigint, amount_cents bigint, means text,
@@ -407,14 +427,14 @@ SET
     deadline = n.deadline,
     hold_limit = n.hold_limit,
     payable_again_at = n.payable_again_at,
-    hold_over = n.hold_over,
+    hold_over = coalesce(n.hold_over, false),
     hold_ended_at = n.hold_ended_at,
-    rejected = n.rejected,
-    doubt = n.doubt,
-    late = n.late,
-    received_cents = n.received_cents,
-    refunded_cents = n.refunded_cents,
-    provisional = n.provisional,
+    rejected = coalesce(n.rejected, false),
+    doubt = coalesce(n.doubt, false),
+    late = coalesce(n.late, false),
+    received_cents = coalesce(n.received_cents, 0),
+    refunded_cents = coalesce(n.refunded_cents, 0),
+    provisional = coalesce(n.provisional, false),
     first_money_at = n.first_money_at,
     first_money_place = n.first_money_place,
     settled_at = n.settled_at,
@@ -548,6 +568,7 @@ INNER JOIN payments AS p ON h.payment_id = p.id
 WHERE
     h.payable_again_at <= clock_timestamp()
     AND h.payable_again_at >= coalesce($2::timestamptz, '-infinity')
+    AND h.payment_id % $4::bigint = $3::bigint
     AND NOT EXISTS (
         SELECT 1
         FROM gateway_references AS r
@@ -573,8 +594,8 @@ LIMIT $1;
 SELECT least(clock_timestamp() - $1::interval, min(payable_again_at)) FROM holds;
 
 -- name: one_sweep
--- One sweep at a time; whoever finds it taken has nothing to do. Ends with the transaction.
-SELECT pg_try_advisory_xact_lock(7233177);
+-- One sweep of a part at a time; whoever finds it taken has nothing to do. Ends with the transaction.
+SELECT pg_try_advisory_xact_lock(7233177, $1::integer);
 
 -- name: next_deadline
 SELECT extract(EPOCH FROM min(payable_again_at) - clock_timestamp())::float8 FROM holds;

@@ -52,6 +52,7 @@ def event(row: Row) -> Event:
         attempts=row["attempts"],
         waited=row["waited"],
         trace=row["trace"],
+        reported=row.get("reported", False),
     )
 
 

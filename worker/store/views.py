@@ -33,6 +33,14 @@ MAX_PLACE = 2**63 - 1
 QUERY_SECONDS = 10.0
 """Longer than any of these takes on millions of invoices; a caller has given up by then."""
 
+SETTINGS: Final = {
+    "application_name": "lettrage views",
+    "default_transaction_read_only": "on",
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "timezone": "UTC",
+}
+"""A plan for any values would read whole tables; compiling one takes longer than running it."""
 CLOSE_SECONDS = 2.0
 """For queries under way when the process ends."""
 
@@ -68,7 +76,7 @@ class Views:
             max_size=size,
             command_timeout=QUERY_SECONDS,
             timeout=5,
-            server_settings={"application_name": "lettrage views", "default_transaction_read_only": "on"},
+            server_settings=SETTINGS,
         )
         return cls(pool)
 
@@ -110,20 +118,20 @@ class Views:
             CursorError: the cursor is none of ours.
         """
         (last,) = _position(cursor, (int,))
-        rows = await self._rows(QUERIES.invoices, regie, account, view, last, limit + 1)
+        rows = await self._rows(QUERIES.invoices, regie, account, view, last, limit + 1, None)
         return _page(rows, limit, _invoice, lambda row: (row["id"],))
 
     async def invoice(self, regie: str, number: str) -> InvoiceView | None:
         """One invoice as read."""
-        rows = await self._rows(QUERIES.invoice, regie, number)
-        return _invoice(rows[0]) if rows else None
+        row = await self._invoice(regie, number)
+        return None if row is None else _invoice(row)
 
     async def history(self, regie: str, number: str) -> list[HistoryItem] | None:
         """Every change of an invoice's state, oldest first; None when there is no such invoice."""
-        rows = await self._rows(QUERIES.invoice, regie, number)
-        if not rows:
+        row = await self._invoice(regie, number)
+        if row is None:
             return None
-        return [HistoryItem(**dict(row)) for row in await self._rows(QUERIES.invoice_history, rows[0]["id"])]
+        return [HistoryItem(**dict(change)) for change in await self._rows(QUERIES.invoice_history, row["id"])]
 
     async def payment(self, regie: str, reference: str) -> PaymentView | None:
         """One payment as read."""
@@ -184,6 +192,10 @@ class Views:
         outcome, reason, regie, reference = rows[0]
         payment = None if reference is None else await self.payment(regie, reference)
         return OutcomeView(outcome=outcome, reason=reason, payment=payment)
+
+    async def _invoice(self, regie: str, number: str) -> Mapping[str, Any] | None:
+        rows = await self._rows(QUERIES.invoices, regie, None, None, None, 1, number)
+        return rows[0] if rows else None
 
     async def _rows(self, query: str, *values: object) -> Sequence[Any]:
         async with self._pool.acquire(timeout=QUERY_SECONDS) as connection:

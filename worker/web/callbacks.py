@@ -13,12 +13,12 @@ from typing import Final
 
 from aiohttp import web
 
-from schemas.events import EventType, GatewayCallback, NewEvent
+from schemas.events import EventType, GatewayCallback, NewEvent, digest_of
 from worker.app import gateways_of
 from worker.gateways.interpret import interpret, peek, reply
 from worker.settings import Settings
 from worker.web.bodies import body_of
-from worker.web.cloudevents import MAX_CALLBACK_BYTES, digest_of
+from worker.web.cloudevents import MAX_CALLBACK_BYTES
 from worker.web.ingest import Ingest
 from worker.web.problems import (
     INVALID_EVENT,

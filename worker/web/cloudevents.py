@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Annotated, Any, Protocol, TypeGuard
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted
+from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted, digest_of
 from worker.web.problems import (
     INVALID_EVENT,
     NOT_A_CLOUDEVENT,
@@ -77,7 +76,6 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 _JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE)
 _UTF8 = frozenset({"", "utf-8", "utf8", "us-ascii"})
 
-_canonical = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 
@@ -129,11 +127,6 @@ def judge(sent: object, caller: Caller, now: datetime) -> NewEvent | Problem:
     if kind is None or kind in OURS:
         return INVALID_EVENT.problem(errors=[_wrong_kind(attributes.type)])
     return _judged(attributes, kind, data, caller, now)
-
-
-def digest_of(kind: EventType, data: Struct) -> bytes:
-    """What tells the same content from other content: the type and the data, not their spelling, time or trace."""
-    return sha256(kind.encode() + b"\n" + _canonical(data)).digest()
 
 
 def id_of(sent: object) -> str | None:
