@@ -6,7 +6,7 @@ work is done again, which is safe because what was done is no longer pending.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
@@ -122,7 +122,8 @@ class PostgresStore:
                 try:
                     yield conn
                 except UNKNOWN:
-                    conn.terminate()
+                    with suppress(asyncpg.InterfaceError):  # the pool has given it up already
+                        conn.terminate()
                     raise
         except asyncpg.QueryCanceledError:
             raise
