@@ -133,6 +133,17 @@ async def test_a_fact_is_received_when_it_is_kept_unless_it_says_otherwise(world
     assert await world.received_at(archived) == then
 
 
+async def test_of_facts_received_together_the_one_placed_last_stands(world: World) -> None:
+    """Facts kept at once, without a time of their own, are ordered by their places, whatever their ids."""
+    for number in range(5):
+        invoice = f"F-{number}"
+        await recorded(
+            world, issued(invoice, 900, event_id=f"{number}-b"), issued(invoice, 1000, event_id=f"{number}-a")
+        )
+    await drained(world)
+    assert {row[1] for row in (await world.snapshot())["invoices"].values()} == {1000}
+
+
 # claim
 
 

@@ -6,6 +6,7 @@
 -- name: record
 -- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones. Places follow the
 -- order received; the rows go in by key, so that two who keep the same facts at once wait for each other in one order.
+-- All of them are received at one moment: read row by row, in the order of keys, the clock would contradict the places.
 WITH incoming AS (
     SELECT *
     FROM unnest(
@@ -25,7 +26,7 @@ kept AS (
     OVERRIDING SYSTEM VALUE
     SELECT
         place, client, source, id, type, regie, time, data::jsonb, digest, raw, trace,
-        coalesce(received_at, clock_timestamp())
+        coalesce(received_at, (SELECT clock_timestamp()))
     FROM placed
     ORDER BY client COLLATE "C", source COLLATE "C", id COLLATE "C"
     ON CONFLICT (client, source, id) DO NOTHING
