@@ -9,7 +9,7 @@ import uvloop
 from bench import document, ground
 from bench.figures import Figure
 
-NAMES = ("reconcile", "holds")
+NAMES = ("reconcile", "ingest", "latency", "holds")
 """In the order of the table."""
 
 

@@ -54,7 +54,7 @@ async def measure(servers: Servers, *, quick: bool) -> list[Figure]:
     size = QUICK if quick else FULL
     async with ground.database(servers.database_url) as url, ground.store(url) as store:
         await _fill(url, 1, size.pending - size.due, "now() + interval '1 day' + i * interval '1 ms'")
-        async with processes.running("clock", DATABASE_URL=url, REDIS_URL=servers.redis_url):
+        async with processes.running(processes.CLOCK, DATABASE_URL=url, REDIS_URL=servers.redis_url):
             late = await _trickle(url, size)
         await _fill(url, size.pending + 1, size.pending + size.due, "now() - (1000000000 - i) * interval '1 us'")
         await ground.run_sql(url, "VACUUM ANALYZE")
@@ -97,7 +97,7 @@ async def _trickle(url: str, size: Size) -> list[float]:
 async def _burst(url: str, redis_url: str, store: PostgresStore, size: Size) -> Burst:
     """Let a clock end them all, and pay invoices that it has not come to yet."""
     environ = {"DATABASE_URL": url, "REDIS_URL": redis_url}
-    async with processes.running("worker", **environ), processes.running("clock", **environ):
+    async with processes.running(processes.WORKER, **environ), processes.running(processes.CLOCK, **environ):
         began = time.perf_counter()
         paying = asyncio.create_task(_pay(url, Bell(redis_url), store, size))
         connection = await asyncpg.connect(url)

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,11 @@ from bench.ground import REGIE
 TOKEN: Final = "bench"  # noqa: S105 (made up, on loopback, gone afterwards)
 READY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.02
+
+WEB: Final = ("-m", "worker.cli", "web")
+WORKER: Final = ("-m", "worker.cli", "worker")
+CLOCK: Final = ("-m", "worker.cli", "clock")
+UP: Final = ("-m", "worker.cli", "up")
 
 CONFIGURATION: Final = f"""
 [[client]]
@@ -46,8 +51,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(name: str, **environ: str) -> AsyncIterator[Running]:
-    """`lettrage web`, `worker`, `clock` or `up`, once it says that it is ready; ended by SIGTERM."""
+async def running(program: Sequence[str], *, ready: str = "process_ready", **environ: str) -> AsyncIterator[Running]:
+    """A Python program with a configuration of its own, once its log says `ready`; ended by SIGTERM."""
     with tempfile.TemporaryDirectory(prefix="lettrage-bench-") as folder:
         configuration, log = Path(folder, "lettrage.toml"), Path(folder, "log")
         configuration.write_text(CONFIGURATION, "utf-8")
@@ -56,7 +61,7 @@ async def running(name: str, **environ: str) -> AsyncIterator[Running]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("LETTRAGE")}
         with log.open("wb") as said:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "worker.cli", name),
+                *(sys.executable, *program),
                 env=kept | own | environ,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=said,
@@ -64,7 +69,7 @@ async def running(name: str, **environ: str) -> AsyncIterator[Running]:
             )
         try:
             started = Running(process, port, log)
-            await until(lambda: started.has_said("process_ready") or process.returncode is not None, READY_SECONDS)
+            await until(lambda: started.has_said(ready) or process.returncode is not None, READY_SECONDS)
             assert process.returncode is None, log.read_text("utf-8")
             yield started
         finally:

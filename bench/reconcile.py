@@ -79,7 +79,10 @@ async def _never(event: Event) -> Report:
 
 async def _ours(url: str, redis_url: str, events: list[NewEvent]) -> tuple[Spent, float]:
     """Record everything, then ring; a worker that is already there does the rest."""
-    async with processes.running("worker", DATABASE_URL=url, REDIS_URL=redis_url) as worker, ground.store(url) as store:
+    async with (
+        processes.running(processes.WORKER, DATABASE_URL=url, REDIS_URL=redis_url) as worker,
+        ground.store(url) as store,
+    ):
         cpu = processes.cpu_seconds(worker.pid)
         began = time.perf_counter()
         for batch in families.batches(events, BATCH):
@@ -87,13 +90,13 @@ async def _ours(url: str, redis_url: str, events: list[NewEvent]) -> tuple[Spent
         recorded = time.perf_counter()
         bell = Bell(redis_url)
         bell.ring(Queue.PAYMENT_STARTED)
-        await _all_applied(url, len(events))
+        await all_applied(url, len(events))
         applied = time.perf_counter()
         await bell.close()
         return Spent(recorded - began, applied - recorded), processes.cpu_seconds(worker.pid) - cpu
 
 
-async def _all_applied(url: str, count: int) -> None:
+async def all_applied(url: str, count: int) -> None:
     """Wait until every event has its outcome; the sequence says cheaply when it is worth counting."""
     connection = await asyncpg.connect(url)
     try:
