@@ -308,13 +308,13 @@ async def test_a_dossier_is_read_from_its_keys(explain: Explainer) -> None:
 @pytest.mark.parametrize("view", ["payable", "history", "direct_debit", None])
 async def test_a_familys_invoices_are_found_by_its_account(explain_view: Explainer, view: str | None) -> None:
     """Whatever tab it looks at."""
-    plan = await explain_view(reading.QUERIES.invoices, REGIE, "A7", view, None, 101)
+    plan = await explain_view(reading.QUERIES.invoices, REGIE, "A7", view, None, 101, None)
     assert_looked_up(plan, 1_000, "invoices_account")
 
 
 async def test_an_invoice_and_its_history_are_looked_up(explain_view: Explainer) -> None:
     """By number, and by the invoice's id in the journal."""
-    invoice = await explain_view(reading.QUERIES.invoice, REGIE, "F77")
+    invoice = await explain_view(reading.QUERIES.invoices, REGIE, None, None, None, 1, "F77")
     assert_looked_up(invoice, 60, "invoices_regie_number_key", "payment_lines_invoice")
     history = await explain_view(reading.QUERIES.invoice_history, 77)
     assert_looked_up(history, 60, "journal_invoice")
@@ -335,7 +335,7 @@ async def test_open_discrepancies_come_page_by_page(explain_view: Explainer) -> 
 @pytest.mark.parametrize("view", ["payable", "history", None])
 async def test_a_regies_newest_invoices_come_page_by_page(explain_view: Explainer, view: str | None) -> None:
     """From the newest on, until a page is full."""
-    plan = await explain_view(reading.QUERIES.invoices, REGIE, None, view, None, 101)
+    plan = await explain_view(reading.QUERIES.invoices, REGIE, None, view, None, 101, None)
     assert plan.pages <= 30_000, plan.text
     assert plan.scanned <= SMALL_TABLES
 
