@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from tests.integration.worlds import (
 from worker import reconcile
 from worker.domain.decide import decide
 from worker.reconcile import BATCH, Reconciler
+from worker.store import postgres
+from worker.store.grouping import Loaded
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
 
@@ -455,7 +457,7 @@ async def test_a_hold_whose_end_fails_keeps_no_other_locked(
         return decide(dossier, events, policy, now)
 
     monkeypatch.setattr(reconcile, "decide", poisoned)
-    for _ in range(3):
+    for _ in range(5):
         await desk.reconciler.end_due_holds()
     found = await states(world)
     assert {number for number, state in found.items() if state != "payable"} == {"F7"}
@@ -464,6 +466,26 @@ async def test_a_hold_whose_end_fails_keeps_no_other_locked(
     await desk.reconciler.drain(Queue.PAYMENT_TIMEOUT)
     await desk.reconciler.end_due_holds()
     assert set((await states(world)).values()) == {"payable"}
+
+
+async def test_a_clock_set_back_during_a_sweep_takes_no_end_back(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was over when the sweep looked ends, though the database's clock says less when it decides."""
+    await recorded(world, started("P", "F"))
+    desk = Desk(world)
+    await desk.reconciler.drain(Queue.PAYMENT_STARTED)
+    await world.later(HOLD)
+    read = postgres._read_dossiers
+
+    async def set_back(conn: postgres.Connection, loaded: Loaded, regies: list[str]) -> None:
+        await read(conn, loaded, regies)
+        assert loaded.now is not None
+        loaded.now -= timedelta(minutes=1)
+
+    monkeypatch.setattr(postgres, "_read_dossiers", set_back)
+    assert await desk.reconciler.end_due_holds() == 1
+    assert await states(world) == {"F": "payable"}
 
 
 # killed workers

@@ -271,6 +271,8 @@ class PostgresStore:
             own = await _keep_own(conn, [_timed_out(row) for row in due])
             events = list(own.values())
             loaded = await _load_known(conn, Loaded(names=merged(events, keys_of)), events)
+            assert loaded.now is not None
+            loaded.now = max(loaded.now, due[-1]["payable_again_at"])  # a clock set back meanwhile takes no end back
             return await _reconcile(conn, loaded, events, decide, _Callbacks([], {}))
 
     async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
