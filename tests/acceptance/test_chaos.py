@@ -72,12 +72,39 @@ async def test_nothing_is_lost_whatever_dies() -> None:
                 await database.close()
 
 
+async def test_connections_that_go_silent_are_given_up() -> None:
+    """Every wait is bounded: when a router forgets all connections to PostgreSQL, new ones do the same work again."""
+    random = Random(SEED)
+    with temporary_folder() as folder:
+        installation = Installation(folder, random)
+        async with installation.running(), ClientSession(connector=TCPConnector(limit=FAMILIES)) as http:
+            portals = Portals(http, installation.addresses, random)
+            lives = asyncio.create_task(live(portals, FAMILIES))
+            await until_acknowledged(portals, FAMILIES)
+            installation.proxy.silence()
+            await until_acknowledged(portals, len(portals.acknowledged) + FAMILIES)
+            portals.open = False
+            seconds = await until_nothing_waits(installation, lives)
+            database = await asyncpg.connect(installation.direct_url)
+            await asyncio.sleep(HOLD_SECONDS)
+            await until_no_hold_is_left(database)
+            say(silenced_then_recovered_seconds=round(seconds, 2), **await counted(database, portals))
+            await assert_nothing_lost(database, portals)
+            await database.close()
+
+
 async def hurt_for(installation: Installation, seconds: float) -> None:
     """Fault after fault."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         await asyncio.sleep(installation.pause(*PAUSE_SECONDS))
         await installation.hurt()
+
+
+async def until_acknowledged(portals: Portals, events: int) -> None:
+    """Return once so many events were acknowledged."""
+    while len(portals.acknowledged) < events:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.01)
 
 
 async def until_nothing_waits(installation: Installation, lives: "asyncio.Task[None]") -> float:

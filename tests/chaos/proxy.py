@@ -13,6 +13,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._silenced: set[asyncio.StreamWriter] = set()
         self.drops_replies = False
         self.dropped_bytes = 0
         self.port = 0
@@ -34,6 +35,10 @@ class Proxy:
             writer.transport.abort()
         self._writers.clear()
 
+    def silence(self) -> None:
+        """Say nothing more to whoever is connected now, and do not hang up either: a router that forgot them."""
+        self._silenced |= self._writers
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
@@ -51,13 +56,14 @@ class Proxy:
             while sent := await reader.read(CHUNK_BYTES):
                 writer.write(sent)
                 await writer.drain()
-        writer.close()
+        if writer not in self._silenced:
+            writer.close()
 
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """What is answered may be lost: a commit that nobody hears of."""
         with suppress(OSError):
             while answer := await reader.read(CHUNK_BYTES):
-                if self.drops_replies:
+                if self.drops_replies or writer in self._silenced:
                     self.dropped_bytes += len(answer)
                     continue
                 writer.write(answer)
