@@ -126,6 +126,19 @@ def test_every_key_is_documented(heading: str, toml: str, elsewhere: set[str], t
     assert sorted(first_column(CONFIGURE, heading)) == sorted(_known_keys(tmp_path, toml) - elsewhere)
 
 
+def test_the_example_has_every_key(tmp_path: Path) -> None:
+    """examples/lettrage.toml shows all there is, commented out where it is not needed, and has no fault."""
+    example = (ROOT / "examples" / "lettrage.toml").read_text("utf-8")
+    for toml in ("zzzzzz = 1", "[[client]]\nzzzzzz = 1", "[[regie]]\nzzzzzz = 1"):
+        for key in _known_keys(tmp_path, toml) - {"client", "regie", "options", "portal"}:
+            assert re.search(rf"^(# )?{key} = ", example, re.MULTILINE), key
+
+    (tmp_path / "lettrage.toml").write_text(re.sub(r"^# (?=\w+ = )", "", example, flags=re.MULTILINE))
+    named = dict.fromkeys(("SYSTEMPAY_SECRET", "LETTRAGE_METRICS_TOKEN"), "s" * 20)
+    named |= {"PORTAL_WEBHOOK_SECRET": f"whsec_{'A' * 32}", "LETTRAGE_DATABASE_URL": "postgresql://127.0.0.1/a"}
+    assert read(named, tmp_path).problems == []
+
+
 def test_the_defaults_are_those_shown(tmp_path: Path) -> None:
     """A régie that leaves everything out has the same policy as one that says what docs/configure.md shows."""
     shown = CONFIGURE.partition("<!-- defaults -->\n```toml\n")[2].partition("```")[0]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 LETTRAGE = Path(sys.executable).with_name("lettrage")
@@ -25,3 +26,13 @@ def test_a_terminal_that_is_not_utf_8_ends_nothing() -> None:
 
     assert typed.returncode == 0, typed.stderr
     assert b'name = "Cr\xe8che ? 1"' in typed.stdout
+
+
+def test_a_client_can_be_added_to_a_file_without_a_last_line_break(tmp_path: Path) -> None:
+    """`lettrage token … >> lettrage.toml`, as its help says: editors leave such files."""
+    file = tmp_path / "lettrage.toml"
+    file.write_text('host = "127.0.0.1"')
+    with file.open("ab") as appended:
+        subprocess.run([LETTRAGE, "token", "a", "--scope=read", "--regie=*"], stdout=appended, check=True)
+
+    assert [client["name"] for client in tomllib.loads(file.read_text())["client"]] == ["a"]

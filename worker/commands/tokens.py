@@ -51,7 +51,8 @@ def token(name: str, scopes: tuple[str, ...], regies: tuple[str, ...], *, as_jso
     if as_json:
         print_json({"token": made, "client": client})
         return
-    click.echo("\n".join(["[[client]]", *(f"{key} = {_toml(value)}" for key, value in client.items())]))
+    # It begins with a line break: what it is appended to may end without one.
+    click.echo("\n".join(["", "[[client]]", *(f"{key} = {_toml(value)}" for key, value in client.items())]))
     say(f"The token, shown this once:\n{made}")
 
 
