@@ -77,12 +77,12 @@ class App:
         self.bell = bell
         self._state = StateGauges(gauges.readings())
         self._reconciler = Reconciler(store, Interpreter(gateways_of(settings)), _tell)
-        facts = _Guarded(Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED)))
-        callbacks = _Guarded(Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK)))
+        self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
+        callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
         self._sweep = Lane(self._reconciler.end_due_holds)
-        self._drains = dict.fromkeys(Queue, facts) | {
-            Queue.GATEWAY_CALLBACK: callbacks,
-            Queue.PAYMENT_TIMEOUT: _Guarded(self._sweep),
+        self._drains = dict.fromkeys(Queue, _Guarded(self._facts)) | {
+            Queue.GATEWAY_CALLBACK: _Guarded(callbacks),
+            Queue.PAYMENT_TIMEOUT: _Guarded(Lane(self._time_out)),
         }
 
     @classmethod
@@ -130,6 +130,11 @@ class App:
     async def end_due_holds(self) -> None:
         """Write the end of every hold that is over, once at a time here. Raises whatever the store does."""
         await self._sweep.run()
+
+    async def _time_out(self) -> None:
+        """Sweep, then take what a sweep set aside as an event of this queue: it is a fact like others."""
+        await self._sweep.run()
+        await self._facts.run()
 
     async def next_deadline(self) -> float | None:
         """Seconds until the next hold is over; see the store."""

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
-from schemas.events import QUEUES, EventType, Queue
+from schemas.events import QUEUES, EventType, PaymentTimedOut, Queue
 from tests.integration.processes import free_port, lettrage, started, until, until_nothing_waits
 from worker.broker import Bell
 from worker.store.migrate import migrate
@@ -61,6 +63,19 @@ async def test_every_bell_is_answered(
         await asyncio.gather(*bell._ringing.values())
         keys = [f"lettrage:ringing:{queue.value}", f"lettrage:{queue.value}", f"lettrage:{queue.value}.msgs"]
         await asyncio.wait_for(until(lambda: _gone(bell, keys)), SOON)
+
+
+async def test_a_hold_that_a_sweep_set_aside_is_tried_again_by_its_own_bell(
+    tmp_path: Path, database_url: str, redis_url: str, store: PostgresStore, bell: Bell
+) -> None:
+    """It is an event of the queue payment-timeout: nothing else need happen for it to be taken."""
+    async with lettrage("worker", tmp_path, database_url, redis_url) as worker:
+        await worker.until_logged("process_ready")
+        data = PaymentTimedOut(regie="enfance", reference="P-1", due=datetime.now(UTC))
+        kind = EventType.PAYMENT_TIMED_OUT
+        await store.record([replace(started("P-1"), source="/clock", type=kind, data=data)])
+        bell.ring(Queue.PAYMENT_TIMEOUT)
+        await asyncio.wait_for(until_nothing_waits(store), SOON)
 
 
 async def test_what_came_while_no_worker_ran_is_taken_at_its_start(
