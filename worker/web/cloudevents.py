@@ -8,15 +8,16 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Protocol, TypeGuard
+from typing import Annotated, Any, NamedTuple, Protocol, TypeGuard
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted, digest_of
+from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted, PaymentTimedOut, digest_of
+from worker.settings import OURS as OUR_NAME
 from worker.web.problems import (
     INVALID_EVENT,
     NOT_A_CLOUDEVENT,
@@ -70,6 +71,22 @@ class Attributes(Struct, kw_only=True):
     traceparent: Any = None
 
 
+class Archived(Attributes, kw_only=True):
+    """The same, and what else `lettrage events list --json` keeps: who first sent the event, and when it was received.
+
+    A fact without an id of its own is named by its client, source and id: with another client it would count again.
+    """
+
+    source: Annotated[str, Meta(min_length=1, max_length=401, pattern=_NO_CONTROLS)]
+    """A report's is its callback's, with the client's name."""
+    recordedtime: Annotated[datetime, Meta(tz=True)] | None = None
+    """CloudEvents' own extension of that name."""
+    lettrageclient: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\Z")] | None = None
+    """Empty: a gateway, whose callbacks have no token."""
+    lettrageraw: str | None = None
+    """Base64: a gateway's request, byte for byte."""
+
+
 _KNOWN = frozenset(field.encode_name for field in msgspec.structs.fields(Attributes))
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -113,9 +130,35 @@ def read(content_type: str, headers: Iterable[tuple[str, str]], body: bytes) -> 
 
 def judge(sent: object, caller: Caller, now: datetime) -> NewEvent | Problem:
     """The event, ready to be stored, or every fault of it. `now` is the database's, UTC."""
+    return _let_in(_EVERYDAY, sent, caller, now)
+
+
+def judge_archived(sent: object, caller: Caller, now: datetime) -> NewEvent | Problem:
+    """The same for an admin's import of an archive: with the client and the time received that the event had.
+
+    It may be of a type that Lettrage alone writes, and a payment-started of any age.
+    """
+    event = _let_in(_ARCHIVE, sent, caller, now)
+    if isinstance(event, NewEvent):
+        kept = msgspec.convert(sent, Archived)
+        event.client = caller.name if kept.lettrageclient is None else kept.lettrageclient
+        event.received_at = kept.recordedtime
+        event.raw = None if kept.lettrageraw is None else base64.b64decode(kept.lettrageraw)
+    return event
+
+
+class _Door(NamedTuple):
+    """What may come in: the attributes that mean something, each type's data, and what else must be true."""
+
+    attributes: type[Attributes]
+    shapes: Mapping[EventType, type[Struct]]
+    faults: Callable[[Any, EventType, Any, datetime], Iterable[Fault]]
+
+
+def _let_in(door: _Door, sent: object, caller: Caller, now: datetime) -> NewEvent | Problem:
     if not isinstance(sent, dict):
         return NOT_A_CLOUDEVENT.problem("An event is a JSON object")
-    attributes = _attributes(sent)
+    attributes = _attributes(sent, door.attributes)
     if isinstance(attributes, Problem):
         return attributes
     data = _data(attributes)
@@ -124,9 +167,9 @@ def judge(sent: object, caller: Caller, now: datetime) -> NewEvent | Problem:
     if isinstance(data, dict) and not _reached(data.get("regie"), caller):
         return REGIE_FORBIDDEN.problem(f"{caller.name} may not speak for this régie")
     kind = _TYPES.get(attributes.type)
-    if kind is None or kind in OURS:
+    if kind is None or kind not in door.shapes:
         return INVALID_EVENT.problem(errors=[_wrong_kind(attributes.type)])
-    return _judged(attributes, kind, data, caller, now)
+    return _judged(door, attributes, kind, data, caller=caller, now=now)
 
 
 def id_of(sent: object) -> str | None:
@@ -240,11 +283,11 @@ def _media_type(content_type: str) -> tuple[str, str]:
     return media_type.strip().lower(), charset
 
 
-def _attributes(sent: Sent) -> Attributes | Problem:
+def _attributes(sent: Sent, shape: type[Attributes]) -> Attributes | Problem:
     try:
-        attributes = msgspec.convert(sent, Attributes)
+        attributes = msgspec.convert(sent, shape)
     except msgspec.ValidationError:
-        return NOT_A_CLOUDEVENT.problem(errors=faults(sent, Attributes) + _wrong_extensions(sent))
+        return NOT_A_CLOUDEVENT.problem(errors=faults(sent, shape) + _wrong_extensions(sent))
     if sent.keys() - _KNOWN and (wrong := _wrong_extensions(sent)):
         return NOT_A_CLOUDEVENT.problem(errors=wrong)
     if attributes.time is not None:
@@ -300,19 +343,22 @@ def _wrong_kind(kind: str) -> Fault:
 
 
 def _judged(
+    door: _Door,
     attributes: Attributes,
     kind: EventType,
     data: Any,  # noqa: ANN401
+    *,
     caller: Caller,
     now: datetime,
 ) -> NewEvent | Problem:
-    wrong = list(_wrong_time(attributes, kind, now))
+    wrong: list[Fault] = []
     fact: Any = None
     try:
-        fact = msgspec.convert(data, SHAPES[kind])
+        fact = msgspec.convert(data, door.shapes[kind])
     except (msgspec.ValidationError, OverflowError):
-        wrong += _missing_data() if data is None else faults(data, SHAPES[kind], "/data")
+        wrong += _missing_data() if data is None else faults(data, door.shapes[kind], "/data")
         wrong = wrong or [Fault(pointer="/data", code="wrong_format", detail="cannot be read")]
+    wrong = [*door.faults(attributes, kind, fact, now), *wrong]
     if isinstance(data, dict) and not (kind is EventType.PAYMENT_STARTED and fact is not None and _adds_up(fact)):
         wrong += _contradictions(kind, data)
     if wrong or fact is None:
@@ -340,15 +386,51 @@ def _missing_data() -> list[Fault]:
     return [Fault(pointer="/data", code="missing", detail="is required")]
 
 
-def _wrong_time(attributes: Attributes, kind: EventType, now: datetime) -> Iterable[Fault]:
+def _wrong_time(attributes: Attributes, kind: EventType, _fact: object, now: datetime) -> Iterable[Fault]:
     """Only a payment-started's time decides something, its deadline; other facts may be as old as they are."""
     time = attributes.time
     if time is None or kind is not EventType.PAYMENT_STARTED:
         return
     if time > now + MAX_AHEAD:
-        yield Fault(pointer="/time", code="too_far_ahead", detail="is more than 1 hour ahead of the database's clock")
+        yield _ahead("/time")
     elif time < now - MAX_AGE:
         yield Fault(pointer="/time", code="too_old", detail="is more than 30 days old")
+
+
+def _ahead(pointer: str) -> Fault:
+    return Fault(pointer=pointer, code="too_far_ahead", detail="is more than 1 hour ahead of the database's clock")
+
+
+def _wrong_record(kept: Archived, kind: EventType, fact: Any, now: datetime) -> Iterable[Fault]:  # noqa: ANN401
+    """What no archive of ours says."""
+    if kept.recordedtime is not None and kept.recordedtime > now + MAX_AHEAD:
+        yield _ahead("/recordedtime")
+    if isinstance(fact, PaymentTimedOut) and fact.due > now:
+        yield Fault(pointer="/data/due", code="too_far_ahead", detail="is not over by the database's clock")
+    yield from _wrong_client(kept.lettrageclient, kind)
+    if kept.lettrageraw is not None and not _is_base64(kept.lettrageraw):
+        yield Fault(pointer="/lettrageraw", code="wrong_format", detail="must be base64")
+
+
+def _wrong_client(client: str | None, kind: EventType) -> Iterable[Fault]:
+    """Ours are written under our own name, and nothing else is; only gateways have none."""
+    if (client == OUR_NAME) != (kind in OURS):
+        said = f"must be {OUR_NAME!r} for this type" if kind in OURS else f"{OUR_NAME!r} does not send this type"
+        yield Fault(pointer="/lettrageclient", code="wrong_client", detail=said)
+    elif client == "" and kind is not EventType.GATEWAY_CALLBACK:
+        yield Fault(pointer="/lettrageclient", code="wrong_client", detail="only a gateway's callback has none")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+_EVERYDAY = _Door(Attributes, SHAPES, _wrong_time)
+_ARCHIVE = _Door(Archived, DATA, _wrong_record)
 
 
 def _adds_up(fact: PaymentStarted) -> bool:

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from msgspec import Struct
@@ -16,10 +16,10 @@ from worker.store.outcomes import Outcomes
 from worker.web.access import caller
 from worker.web.answers import json_answer
 from worker.web.bodies import body_of, refuse_encoded
-from worker.web.cloudevents import id_of, is_trace, judge, read
+from worker.web.cloudevents import id_of, is_trace, judge, judge_archived, read
 from worker.web.ingest import Ingest
 from worker.web.preferences import wait_seconds
-from worker.web.problems import EVENT_CONFLICT, INVALID_EVENT, Fault, Problem, answer
+from worker.web.problems import EVENT_CONFLICT, INVALID_EVENT, INVALID_PARAMETER, Fault, Problem, Refused, answer
 from worker.web.regies import Regies
 
 MAX_BODY_BYTES: Final = 1_048_576
@@ -56,6 +56,18 @@ class Result(Struct, kw_only=True, omit_defaults=True):
     problem: Problem | None = None
 
 
+class Door(NamedTuple):
+    """A way in: the scope that opens it, and what is let through."""
+
+    scope: str
+    judge: Callable[[object, Client, datetime], NewEvent | Problem]
+
+
+EVERYDAY: Final = Door("events", judge)
+ARCHIVE: Final = Door("admin", judge_archived)
+"""`?archive=true`: an admin gives back what `lettrage events list --json` printed."""
+
+
 class EventsIn:
     """Takes events from clients."""
 
@@ -75,7 +87,8 @@ class EventsIn:
 
     async def post(self, request: web.Request) -> web.Response:
         """One event, or a batch of them."""
-        client = caller(request, self._clients, "events")
+        door = _door(request)
+        client = caller(request, self._clients, door.scope)
         refuse_encoded(request)
         headers = request.headers
         body = await body_of(request, MAX_BODY_BYTES)
@@ -83,8 +96,8 @@ class EventsIn:
         if isinstance(sent, Problem):
             return answer(sent)
         if isinstance(sent, list):
-            return await self._batch(client, sent)
-        event = await self._checked(client, sent)
+            return await self._batch(door, client, sent)
+        event = await self._checked(door, client, sent)
         if isinstance(event, Problem):
             return answer(event)
         if event.trace is None and is_trace(trace := headers.get("traceparent")):
@@ -103,8 +116,8 @@ class EventsIn:
             return json_answer(_accepted(event, receipt), 202, applied)
         return json_answer(_reconciled(event, receipt, found), 200, applied)
 
-    async def _batch(self, client: Client, sent: list[Any]) -> web.Response:
-        judged = [await self._checked(client, each) for each in sent]
+    async def _batch(self, door: Door, client: Client, sent: list[Any]) -> web.Response:
+        judged = [await self._checked(door, client, each) for each in sent]
         receipts = iter(await self._ingest.record([each for each in judged if isinstance(each, NewEvent)]))
         results = [
             _result(id_of(each), verdict if isinstance(verdict, Problem) else next(receipts))
@@ -112,9 +125,9 @@ class EventsIn:
         ]
         return json_answer({"results": results}, 202)
 
-    async def _checked(self, client: Client, sent: object) -> NewEvent | Problem:
+    async def _checked(self, door: Door, client: Client, sent: object) -> NewEvent | Problem:
         now = self._regies.now()
-        event = judge(sent, client, now)
+        event = door.judge(sent, client, now)
         if isinstance(event, Problem):
             return event
         gateway = await self._regies.gateway(event.regie)
@@ -122,16 +135,36 @@ class EventsIn:
             unknown = Fault(pointer="/data/regie", code="unknown_regie", detail="is no régie of this installation")
             return INVALID_EVENT.problem(errors=[unknown])
         event.subject = _subject(event, gateway)
-        if event.time is not None and event.type is EventType.PAYMENT_STARTED:
+        if door is EVERYDAY and event.time is not None and event.type is EventType.PAYMENT_STARTED:
             self._skew(client.name, event.time, now)
         return event
 
 
+def _door(request: web.Request) -> Door:
+    """The way in that was asked for.
+
+    Raises:
+        Refused: 422, one that there is not.
+    """
+    asked = request.query.get("archive") if request.query_string else None
+    if asked not in (None, "true"):
+        raise Refused(INVALID_PARAMETER.problem("'archive' must be true, or left out"))
+    return ARCHIVE if asked else EVERYDAY
+
+
 def _subject(event: NewEvent, gateway: str) -> str | None:
     """What others must wait for: the number of an invoice's fact, the reference that a callback claims."""
-    if event.type is EventType.GATEWAY_CALLBACK:
-        return peek(gateway, event.data.query, base64.b64decode(event.data.body))
-    return getattr(event.data, "number", None)
+    match event.type:
+        case EventType.GATEWAY_CALLBACK:
+            return peek(gateway, event.data.query, base64.b64decode(event.data.body))
+        case EventType.GATEWAY_REPORT:
+            reference: str = event.data.gateway_reference
+            return reference
+        case EventType.PAYMENT_TIMED_OUT:
+            named: str = event.data.reference
+            return named
+        case _:
+            return getattr(event.data, "number", None)
 
 
 def _refusal(receipt: Receipt | None) -> Problem | None:
