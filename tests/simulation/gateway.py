@@ -32,9 +32,8 @@ def read(data: GatewayCallback) -> Said:
     return Said(told["reference"], told["transaction"], told["result"], int(told["cents"]), told["kind"])
 
 
-def fact_of(data: GatewayCallback) -> Fact | None:
+def fact_of(said: Said) -> Fact | None:
     """What a callback proves; None for a forged or a test one, and for one that says nothing about money."""
-    said = read(data)
     if said.kind != "signed" or said.result not in set("PVZRA"):
         return None
     return charge(said.reference, said.transaction, said.result, said.cents)

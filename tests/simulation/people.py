@@ -1,44 +1,25 @@
 """Families and the régie: what they do, when, and how patient they are."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from random import Random
-from typing import Protocol
+from typing import Any
 
 from schemas.records import InvoiceState
-from tests.model import Fact, issued, refunded, reversed_, settled, started, unsettled, withdrawn
+from tests.model import issued, refunded, reversed_, settled, started, unsettled, withdrawn
 from tests.simulation.gateway import Said
+from tests.simulation.town import Town
 
 CENTS = (100, 200, 300, 500)
 PATIENCE_SECONDS = 5.0
 """How long a portal waits to hear that it may send the family to the gateway."""
 
 
-class Town(Protocol):
-    """What people need of the world."""
-
-    random: Random
-    hold: int
-
-    def now(self) -> float:
-        """Seconds since the world began."""
-        ...
-
-    async def tell(self, fact: Fact) -> int:
-        """Send a fact until it is acknowledged; the place of its event."""
-        ...
-
-    async def call_back(self, said: Said) -> None:
-        """Send a callback as the weather allows: late, twice, or never."""
-        ...
-
-    def shown(self) -> dict[str, tuple[InvoiceState, int]]:
-        """What the portal shows: state and cents of each invoice."""
-        ...
-
-    async def may_pay(self, place: int, seconds: float) -> bool | None:
-        """Whether the payment-started at `place` holds its invoices; None when nobody said so in time."""
-        ...
+def of(town: Town) -> list[Coroutine[Any, Any, None]]:
+    """Everybody who has to do with a régie."""
+    numbers = ["A", "B", "C"][: town.random.choice((1, 2, 3))]
+    families = [f"p{n}" for n in range(town.random.choice((1, 2, 3, 5)))]
+    return [*(issue(town, number) for number in numbers), *(pay(town, family, numbers) for family in families)]
 
 
 async def issue(town: Town, number: str) -> None:
@@ -73,6 +54,8 @@ async def pay(town: Town, reference: str, numbers: list[str]) -> None:
     await asyncio.sleep(random.uniform(0, 12))
     lines = basket(town, numbers)
     time = town.now() - random.choice((0, 0, 0, random.uniform(0, 2), 2 * town.hold))
+    if random.random() < 0.03:  # a correction that overtakes its payment waits for it
+        await town.tell(random.choice((refunded, reversed_))(reference, 100, "early"))
     place = await town.tell(started(reference, lines, time=time))
     if random.random() < 0.2:
         await town.tell(started(reference, lines, time=time))
@@ -140,6 +123,13 @@ async def vanishes(visit: Visit) -> None:
     await visit.wait(0)
 
 
+async def is_just_in_time(visit: Visit) -> None:
+    """Pays in the last moments before the deadline."""
+    deadline = visit.time + visit.town.hold
+    await asyncio.sleep(max(0, deadline - visit.town.now() - visit.town.random.uniform(0, 1)))
+    await visit.says("P")
+
+
 async def is_late(visit: Visit) -> None:
     """Pays after the deadline."""
     await asyncio.sleep(visit.town.hold)
@@ -201,6 +191,7 @@ ACTS = (
     is_refused,
     cancels,
     vanishes,
+    is_just_in_time,
     is_late,
     tries_again,
     pays_twice,

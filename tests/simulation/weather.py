@@ -54,7 +54,11 @@ SWIFT_SECONDS = 0.1
 def weather_of(random: Random) -> Weather:
     """A fair day one time in five; else each trouble by itself, mostly absent, seldom violent."""
     if random.random() < 0.2:
-        return Weather(repeated=random.choice((0.0, 0.3)), bell_dead=random.random() < 0.3)
+        return Weather(
+            repeated=random.choice((0.0, 0.3)),
+            bell_dead=random.random() < 0.5,
+            callback_seconds=random.choice((0.1, 1.0)),
+        )
 
     def chance(*choices: float) -> float:
         return random.choice((0.0, 0.0, *choices))

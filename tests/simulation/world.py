@@ -4,30 +4,28 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from hashlib import sha256
 from random import Random
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest.mock import patch
 
-import msgspec
 import structlog
 
 import worker.clock
-from schemas.decisions import Outcome
-from schemas.events import QUEUES, EventType, NewEvent, Queue, Receipt
-from schemas.records import InvoiceState, Policy
-from tests.model import Fact
-from tests.property.desk import REGIE, at, data_of
+from schemas.events import NewEvent, Queue
+from tests.property.desk import at
 from tests.simulation import people
-from tests.simulation.gateway import Gateway, Said, callback
+from tests.simulation.gateway import Gateway
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.processes import Process, task_of_process
+from tests.simulation.town import Town
 from tests.simulation.weather import Weather, weather_of
 from worker.store.memory import MemoryStore
 
 CALM_SECONDS = 600
 """How long everything may take to come to rest once nothing goes wrong any more: more than the longest backoff."""
+REGIES = ("enfance", "cantine")
+"""Their invoices, payments and gateway references have the same names: what tells them apart is the régie."""
 RESTART_SECONDS = 1.0
 """Until whoever watches over the processes has started a dead one again."""
 
@@ -49,20 +47,12 @@ class World:
         self.loop = VirtualLoop()
         self.loop.set_task_factory(task_of_process)
         self.loop.set_exception_handler(self._surprised)
-        self.hold = self.random.choice((3, 6, 12))
-        self.policy = Policy(
-            label="Régie Enfance",
-            gateway="dummy",
-            hold=self.hold,
-            hold_limit=2 * self.hold,
-            on_cancel=self.random.choice(("hold", "release")),
-            when_in_doubt=self.random.choice(("reactivate", "hold")),
-            notify=self.random.random() < 0.5,
-        )
-        self.store = MemoryStore(self.clock, {REGIE: self.policy})
+        self.towns = [Town(self, regie) for regie in REGIES[: self.random.choice((1, 1, 2))]]
+        self.store = MemoryStore(self.clock, {town.regie: town.policy for town in self.towns})
         self.gateway = Gateway(lambda: self.happens("gateway_fails"), lambda: self.some_seconds("gateway_seconds"))
-        self.sent: dict[tuple[str, str, str], Fact] = {}
-        self.acknowledged: dict[tuple[str, str, str], int] = {}
+        self.sent: list[NewEvent] = []
+        self.acknowledged: dict[str, int] = {}
+        """Places, by the id of what was sent."""
         self.under_way: list[asyncio.Task[None]] = []
         """Callbacks on their way."""
         self.rung: set[Queue] = set()
@@ -160,12 +150,7 @@ class World:
         await self._rest()
 
     def _people(self) -> list[Coroutine[Any, Any, None]]:
-        numbers = ["A", "B", "C"][: self.random.choice((1, 2, 3))]
-        families = [f"p{n}" for n in range(self.random.choice((1, 2, 3, 5)))]
-        return [
-            *(people.issue(self, number) for number in numbers),
-            *(people.pay(self, reference, numbers) for reference in families),
-        ]
+        return [work for town in self.towns for work in people.of(town)]
 
     async def _rest(self) -> None:
         """Wait until nothing is pending and no hold is on: nobody helps, only the processes."""
@@ -221,99 +206,6 @@ class World:
         if alive:
             process = self.random.choice(alive)
             process.start(process.drain(queue))
-
-    # the web
-
-    async def tell(self, fact: Fact) -> int:
-        """Send a fact until it is acknowledged; the place of its event."""
-        kind, data = data_of(fact)
-        time = fact.get("time")
-        subject = fact.get("number")
-        event = self._event("portal", kind, data, subject, None if time is None else at(time))
-        self.sent[event.client, event.source, event.id] = fact
-        return await self._send(event)
-
-    async def call_back(self, said: Said) -> None:
-        """Send a callback as the weather allows: late, twice, or never."""
-        data = callback(REGIE, said)
-        if self.happens("callback_lost"):
-            self.note(f"the gateway never says {said}")
-            return
-        copies = 1 + self.happens("repeated") + self.happens("repeated")
-        for _ in range(copies):
-            event = self._event("gateway", EventType.GATEWAY_CALLBACK, data, said.reference)
-            self.under_way.append(self.loop.create_task(self._late(event)))
-        await asyncio.sleep(self.some_seconds("callback_seconds"))
-
-    async def _late(self, event: NewEvent) -> None:
-        """A callback of a gateway that tries again until it is answered."""
-        self.sent[event.client, event.source, event.id] = {"fact": "callback", "data": event.data}
-        await asyncio.sleep(self.some_seconds("callback_seconds"))
-        await self._send(event)
-
-    def _event(
-        self,
-        client: str,
-        kind: EventType,
-        data: object,
-        subject: str | None,
-        time: datetime | None = None,
-    ) -> NewEvent:
-        digest = sha256(kind.encode() + msgspec.json.encode(data)).digest()
-        return NewEvent(
-            client=client,
-            source="/world",
-            id=f"e{len(self.sent)}",
-            type=kind,
-            regie=REGIE,
-            data=data,
-            digest=digest,
-            time=time,
-            subject=subject,
-        )
-
-    async def _send(self, event: NewEvent) -> int:
-        """Until it is acknowledged: the same event, again and again."""
-        key = (event.client, event.source, event.id)
-        while True:
-            receipt = await self._post(event)
-            if receipt is not None:
-                self.acknowledged[key] = receipt.place
-                if not self.happens("repeated"):
-                    return receipt.place
-            await asyncio.sleep(0.2 + self.random.random())
-
-    async def _post(self, event: NewEvent) -> Receipt | None:
-        """One request to a web process: stored, then acknowledged, then the bell. None: no reply was read."""
-        await asyncio.sleep(self.some_seconds("store_seconds"))
-        if self.happens("refused") or self.happens("killed_before"):
-            return None
-        (receipt,) = await self.store.record([event])
-        assert receipt.status in {"accepted", "duplicate"}
-        if self.happens("killed_after") or self.happens("unanswered"):
-            return None
-        self.ring(QUEUES[event.type])
-        return None if self.happens("reply_lost") else receipt
-
-    # what a portal reads
-
-    def shown(self) -> dict[str, tuple[InvoiceState, int]]:
-        """What the portal shows: state and cents of each invoice."""
-        return {
-            row.number: (row.state, row.amount_cents or 0)
-            for row in self.store.tables.invoices.values()
-            if row.state is not None
-        }
-
-    async def may_pay(self, place: int, seconds: float) -> bool | None:
-        """Whether the payment-started at `place` holds its invoices; None when nobody said so in time."""
-        end = self.now() + seconds
-        while self.now() < end:
-            outcome = self.store.tables.outcomes.get(place)
-            if outcome is not None:
-                return outcome.applied.outcome is Outcome.APPLIED
-            await asyncio.sleep(0.1)
-        return None
 
 
 async def _be_a_worker(_process: Process) -> None:
