@@ -5,25 +5,40 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 import click
+import msgspec
 
 from schemas.events import EventType
-from schemas.views import EventView
+from schemas.views import EventView, Page
 from worker.commands.exits import CONFLICT, FAILED, Failed, NotFound, TryLater
 from worker.commands.help import Command
 from worker.commands.installation import reading
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say, text
-from worker.commands.sending import Courier, Found, Refused, Result, Unavailable, batches, events_in
+from worker.commands.sending import (
+    ARCHIVE,
+    EVENTS,
+    Courier,
+    Found,
+    Refused,
+    Result,
+    Unavailable,
+    batches,
+    events_in,
+    everyday,
+)
 from worker.settings import read
-from worker.store.views import CursorError, Views
+from worker.store.archive import ArchivedEvent, archived
+from worker.store.views import MAX_PLACE, CursorError, Views
 
-MAX_PLACE: Final = 2**63 - 1
-"""PostgreSQL's bigint: a longer number cannot be a place."""
+SHOWN: Final = 50
+"""Events in a list for people: a screen."""
+SHOWN_EVERY: Final = 1_000
+"""Events between two looks at a count that grows."""
 
 
 @click.group()
@@ -37,6 +52,7 @@ def events() -> None:
     examples=(
         "LETTRAGE_TOKEN=... lettrage events send invoices.jsonl",
         "lettrage events send - --url https://lettrage.example --json < event.json",
+        "LETTRAGE_TOKEN=... lettrage events send --archive archive.json",
     ),
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, allow_dash=True))
@@ -44,12 +60,20 @@ def events() -> None:
 @click.option(
     "--token-env", default="LETTRAGE_TOKEN", show_default=True, help="The variable that has the client's token."
 )
+@click.option("--archive", is_flag=True, help="Give back what `lettrage events list --json` printed.")
 @as_json
-def send(files: tuple[Path, ...], url: str | None, token_env: str, *, as_json: bool) -> None:
+def send(files: tuple[Path, ...], url: str | None, token_env: str, *, archive: bool, as_json: bool) -> None:
     """Send the CloudEvents in each FILE (- is stdin) to the API, in batches of up to 1,000.
 
     A file holds one JSON object, a JSON array, or one object a line. Each event's result is
     printed. Sending is safe to repeat: what is stored already comes back as a duplicate.
+
+    With --archive, and the token of a client with the scope admin, events come back as they
+    were: of the same client, received at the same time, of any age and type. So a restored
+    backup gets what happened since; what it has already is a duplicate. Events are decided
+    again in their order, now: money, invoices and discrepancies come out the same, but a
+    payment whose time is over takes no hold, so that one that was rejected shows as expired,
+    money counts as late, and the history has the time of this import.
 
     Exit code 1 when an event was rejected, 4 when only its content differs from what is stored
     under its id, 75 when the server could not take them all: send the same again later.
@@ -57,12 +81,14 @@ def send(files: tuple[Path, ...], url: str | None, token_env: str, *, as_json: b
     token = os.environ.get(token_env, "").strip()
     if not token:
         raise click.UsageError(f"No token: set {token_env}. `lettrage token` makes one.")
-    courier = Courier(_checked_url(url or read(os.environ).settings.own_url), token)
+    address = _checked_url(url or read(os.environ).settings.own_url)
+    courier = Courier(address, token, target=ARCHIVE if archive else EVENTS)
+    found = _events_of(files) if archive else map(everyday, _events_of(files))
     tally: Counter[str] = Counter()
     printer = _JsonResults() if as_json else _LineResults()
     printer.begin()
     try:
-        _send_all(files, courier, tally, printer)
+        _send_all(found, courier, tally, printer)
     finally:
         printer.end()
     _finish(tally)
@@ -75,39 +101,55 @@ def send(files: tuple[Path, ...], url: str | None, token_env: str, *, as_json: b
     examples=(
         "lettrage events list --regie enfance --type payment.started",
         "lettrage events list --parked",
-        "lettrage events list --limit 1000 --json | jq -r .next_cursor",
+        "lettrage events list --json > archive.json",
     ),
 )
 @click.option("--regie", help="Only those of the régie with this code.")
 @click.option("--type", "event_type", help="Only those of this type; payment.started is short for the whole name.")
 @click.option("--parked", is_flag=True, help="Only those that failed too often, oldest first.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many.")
-@click.option("--cursor", help="Go on where the last page ended (next_cursor).")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    help=f"How many of the newest; default: {SHOWN}, with --json all of them.",
+)
+@click.option("--cursor", help="Go on where the last page ended, as it says.")
 @as_json
 def list_events(
-    regie: str | None, event_type: str | None, limit: int, cursor: str | None, *, parked: bool, as_json: bool
+    regie: str | None, event_type: str | None, limit: int | None, cursor: str | None, *, parked: bool, as_json: bool
 ) -> None:
-    """List stored events and what became of each, newest first."""
+    """List stored events and what became of each, newest first.
+
+    With --json they are printed whole, oldest first, as one array of CloudEvents: an archive,
+    which `lettrage events send --archive` takes back. Its attribute recordedtime is when the
+    event was received, lettrageclient who sent it (empty: a gateway), lettrageraw a gateway's
+    request, byte for byte. A callback comes after the report of what it said. It holds all
+    that families' portals and gateways sent: keep it as you keep the database.
+    """
     if parked and (regie or event_type or cursor):
         raise click.UsageError("--parked goes with --limit and --json alone.")
+    if as_json and cursor:
+        raise click.UsageError("--cursor is for pages; with --json, leave out --limit and have all.")
     kind = None if event_type is None else _whole_type(event_type)
 
-    async def ask(views: Views) -> tuple[list[EventView], str | None]:
+    async def page(views: Views) -> Page:
         if parked:
-            return await views.parked_events(limit=limit), None
-        page = await views.events(regie=regie, event_type=kind, limit=limit, cursor=cursor)
-        return page.items, page.next_cursor
+            return Page(items=await views.parked_events(limit=limit or SHOWN), next_cursor=None)
+        return await views.events(regie=regie, event_type=kind, limit=limit or SHOWN, cursor=cursor)
 
+    async def print_archive(views: Views) -> None:
+        between = None if limit is None else _between((await page(views)).items)
+        await _print_array(archived(views, regie=regie, event_type=kind, parked=parked, between=between))
+
+    if as_json:
+        reading(print_archive)
+        return
     try:
-        items, following = reading(ask)
+        shown = reading(page)
     except CursorError:
         raise click.BadParameter("not one that a page ended with", param_hint="--cursor") from None
-    if as_json:
-        print_json({"items": items, "next_cursor": following})
-        return
-    print_table(("place", "received", "type", "regie", "outcome", "reason", "id"), map(_row, items))
-    if following:
-        say(f"There are more: --cursor {following}")
+    print_table(("place", "received", "type", "regie", "outcome", "reason", "id"), map(_row, shown.items))
+    if shown.next_cursor:
+        say(f"There are more: --cursor {shown.next_cursor}")
 
 
 @events.command(
@@ -146,6 +188,30 @@ def show_event(event_id: str, *, as_json: bool) -> None:
         if index:
             click.echo()
         _print_event(event)
+
+
+def _between(events: list[EventView]) -> tuple[int, int]:
+    """Where events are: after the first place, up to the second."""
+    places = [event.place for event in events]
+    return (min(places) - 1, max(places)) if places else (0, 0)
+
+
+async def _print_array(events: AsyncIterator[ArchivedEvent]) -> None:
+    """One JSON array, an event a line; when it breaks off, it lacks its end, and is no JSON."""
+    progress = Progress("events listed")
+    encoder = msgspec.json.Encoder()
+    count = 0
+    click.echo("[", nl=False)
+    try:
+        async for event in events:
+            click.echo(b",\n" if count else b"\n", nl=False)
+            click.echo(encoder.encode(event), nl=False)
+            count += 1
+            if count % SHOWN_EVERY == 0:
+                progress.show(count)
+    finally:
+        progress.end()
+    click.echo("\n]")
 
 
 def _checked_url(url: str) -> str:
@@ -203,11 +269,11 @@ def _why(where: str, problem: object) -> str:
 
 
 def _send_all(
-    files: tuple[Path, ...], courier: Courier, tally: "Counter[str]", printer: _LineResults | _JsonResults
+    found: Iterable[Found], courier: Courier, tally: "Counter[str]", printer: _LineResults | _JsonResults
 ) -> None:
     progress = Progress("events sent")
     try:
-        for batch in batches(_events_of(files)):
+        for batch in batches(found):
             for result in courier.deliver(batch):
                 tally[result.status] += 1
                 printer.print(result)

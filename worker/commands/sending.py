@@ -6,7 +6,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,6 +22,10 @@ UNREACHABLE_PAUSES_SECONDS: Final = (0.3, 1.0, 2.0)
 PATIENCE_SECONDS: Final = 60.0
 """How long in all a server may put one batch off before the person is told to come back."""
 
+EVENTS: Final = "/v1/events"
+ARCHIVE: Final = "/v1/events?archive=true"
+"""Where an admin gives back what was stored, to be kept as it was."""
+
 _decoder = json.JSONDecoder()
 _space = re.compile(r"[\s]*")
 
@@ -34,6 +38,8 @@ class Found:
     raw: str
     id: str | None = None
     fault: str | None = None
+    archived: bool = False
+    """It says who first sent it: `lettrage events list` printed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +64,38 @@ class Refused(Exception):  # noqa: N818 (its answer to all that was sent)
 
 
 def events_in(file: BinaryIO, name: str) -> Iterator[Found]:
-    """The events of a JSON object, a JSON array or JSON lines. Lines are read one at a time, however many."""
+    """The events of a JSON object, a JSON array or JSON lines.
+
+    Lines are read one at a time, however many, and so is an array with an event a line.
+    """
     number, first = _first_line(file)
-    if _is_json_line(first):
+    if first.strip() == "[":
+        yield from _array_lines(file, name, number)
+    elif _is_json_line(first):
         yield _found(first, f"{name}:{number}")
         for later, line in enumerate(file, number + 1):
             if line.strip():
                 yield _found(_text(line), f"{name}:{later}")
     else:
         yield from _values(first + _text(file.read()), name, number)
+
+
+def _array_lines(file: BinaryIO, name: str, first_line: int) -> Iterator[Found]:
+    """The items of an array that began on a line of its own; from the first item that is no line, the rest at once."""
+    for number, line in enumerate(file, first_line + 1):
+        item = _text(line).strip().removesuffix(",")
+        if _is_json_line(item):
+            yield _found(item, f"{name}:{number}")
+        elif item not in {"", "]"}:
+            yield from _values("[" + _text(line + file.read()), name, number)
+            return
+
+
+def everyday(event: Found) -> Found:
+    """An event to be sent as one's own; one from an archive would be another client's fact told again, and count twice."""
+    if not event.archived:
+        return event
+    return replace(event, fault="from an archive, under another client's name: `--archive` takes it back")
 
 
 def batches(events: Iterable[Found]) -> Iterator[list[Found]]:
@@ -90,8 +119,11 @@ def batches(events: Iterable[Found]) -> Iterator[list[Found]]:
 class Courier:
     """Takes batches to one API, waiting when it is asked to, each wait bounded. Sending twice is safe."""
 
-    def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, url: str, token: str, sleep: Callable[[float], None] = time.sleep, *, target: str = EVENTS
+    ) -> None:
         self._url = urlsplit(url)
+        self._target = self._url.path.rstrip("/") + target
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": BATCH, "User-Agent": "lettrage"}
         self._sleep = sleep
 
@@ -132,7 +164,7 @@ class Courier:
         """Status, JSON answer, and the seconds after which to try again if it says later."""
         connection = _connection(self._url)
         try:
-            connection.request("POST", f"{self._url.path.rstrip('/')}/v1/events", body, self._headers)
+            connection.request("POST", self._target, body, self._headers)
             response = connection.getresponse()
             return response.status, _json(response.read()), _seconds(response.getheader("Retry-After"))
         finally:
@@ -235,4 +267,5 @@ def _checked(value: object, raw: str, where: str) -> Found:
         return Found(where, raw, fault="not an event: a JSON object is wanted")
     event_id = value.get("id") if isinstance(value.get("id"), str) else None
     too_large = len(raw.encode("utf-8", "replace")) > BATCH_BYTES
-    return Found(where, raw, event_id, fault="larger than the API takes (1 MiB)" if too_large else None)
+    fault = "larger than the API takes (1 MiB)" if too_large else None
+    return Found(where, raw, event_id, fault, archived="lettrageclient" in value)

@@ -89,14 +89,14 @@ class Views:
 
     async def known_regies(self) -> KnownRegies:
         """Every régie ever configured, and the database's clock."""
-        rows = await self._rows(QUERIES.known_regies)
-        now = rows[0]["now"] if rows else (await self._rows(QUERIES.database_now))[0][0]
+        rows = await self.rows(QUERIES.known_regies)
+        now = rows[0]["now"] if rows else (await self.rows(QUERIES.database_now))[0][0]
         return KnownRegies({row["code"]: row["gateway"] for row in rows}, now)
 
     async def regies(self, codes: Iterable[str] | None = None) -> list[RegieView]:
         """Those régies at a glance, by code; all of them when `codes` is None."""
         wanted = None if codes is None else list(codes)
-        return [_regie(row) for row in await self._rows(QUERIES.regies, wanted)]
+        return [_regie(row) for row in await self.rows(QUERIES.regies, wanted)]
 
     async def regie(self, code: str) -> RegieView | None:
         """One régie at a glance."""
@@ -118,7 +118,7 @@ class Views:
             CursorError: the cursor is none of ours.
         """
         (last,) = _position(cursor, (int,))
-        rows = await self._rows(QUERIES.invoices, regie, account, view, last, limit + 1, None)
+        rows = await self.rows(QUERIES.invoices, regie, account, view, last, limit + 1, None)
         return _page(rows, limit, _invoice, lambda row: (row["id"],))
 
     async def invoice(self, regie: str, number: str) -> InvoiceView | None:
@@ -131,11 +131,11 @@ class Views:
         row = await self._invoice(regie, number)
         if row is None:
             return None
-        return [HistoryItem(**dict(change)) for change in await self._rows(QUERIES.invoice_history, row["id"])]
+        return [HistoryItem(**dict(change)) for change in await self.rows(QUERIES.invoice_history, row["id"])]
 
     async def payment(self, regie: str, reference: str) -> PaymentView | None:
         """One payment as read."""
-        rows = await self._rows(QUERIES.payment, regie, reference)
+        rows = await self.rows(QUERIES.payment, regie, reference)
         return _payment(rows[0]) if rows else None
 
     async def discrepancies(
@@ -151,17 +151,17 @@ class Views:
             opened_at = None if since is None else datetime.fromisoformat(since)
         except ValueError:
             raise CursorError(cursor) from None
-        rows = await self._rows(QUERIES.discrepancies, regie, state, opened_at, last, limit + 1)
+        rows = await self.rows(QUERIES.discrepancies, regie, state, opened_at, last, limit + 1)
         return _page(rows, limit, _discrepancy, lambda row: (row["opened_at"].isoformat(), row["id"]))
 
     async def event(self, place: int) -> EventView | None:
         """One event with its data."""
-        rows = await self._rows(QUERIES.event, place)
+        rows = await self.rows(QUERIES.event, place)
         return _event(rows[0]) if rows else None
 
     async def events_of_id(self, event_id: str) -> list[EventView]:
         """Events with the id that their sender gave, newest first: an id is unique per client and source only."""
-        return [_event(row) for row in await self._rows(QUERIES.events_of_id, event_id)]
+        return [_event(row) for row in await self.rows(QUERIES.events_of_id, event_id)]
 
     async def events(
         self,
@@ -177,16 +177,16 @@ class Views:
             CursorError: the cursor is none of ours.
         """
         (last,) = _position(cursor, (int,))
-        rows = await self._rows(QUERIES.events, regie, event_type, last, limit + 1)
+        rows = await self.rows(QUERIES.events, regie, event_type, last, limit + 1)
         return _page(rows, limit, _event, lambda row: (row["place"],))
 
     async def parked_events(self, *, limit: int = 100) -> list[EventView]:
         """Events that failed too often and wait for a person, oldest first."""
-        return [_event(row) for row in await self._rows(QUERIES.parked_events, limit)]
+        return [_event(row) for row in await self.rows(QUERIES.parked_events, limit)]
 
     async def outcome(self, place: int) -> OutcomeView | None:
         """What became of an event, with the payment that it names as read; None while it waits."""
-        rows = await self._rows(QUERIES.outcome, place)
+        rows = await self.rows(QUERIES.outcome, place)
         if not rows:
             return None
         outcome, reason, regie, reference = rows[0]
@@ -194,10 +194,11 @@ class Views:
         return OutcomeView(outcome=outcome, reason=reason, payment=payment)
 
     async def _invoice(self, regie: str, number: str) -> Mapping[str, Any] | None:
-        rows = await self._rows(QUERIES.invoices, regie, None, None, None, 1, number)
+        rows = await self.rows(QUERIES.invoices, regie, None, None, None, 1, number)
         return rows[0] if rows else None
 
-    async def _rows(self, query: str, *values: object) -> Sequence[Any]:
+    async def rows(self, query: str, *values: object) -> Sequence[Any]:
+        """The rows that a query of `worker.store` answers with."""
         async with self._pool.acquire(timeout=QUERY_SECONDS) as connection:
             rows: Sequence[Any] = await connection.fetch(query, *values)
             return rows
