@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 USUAL_ADDRESS: Final = "127.0.0.1:8080"
 """What the documents say; a test has a port of its own."""
+TYPISTS_NEED: Final = ("curl", "openssl", "make")
+"""Programs that the documents' commands use beside Lettrage's own."""
 PATIENCE_SECONDS: Final = 60.0
 """A process that starts on a busy machine, or a hold of the documents' 30 s."""
 STOP_SECONDS: Final = 30.0
@@ -42,14 +45,8 @@ _VARIES: Final = re.compile(
 
 def documents() -> list[Path]:
     """Every document of the project."""
-    listed = subprocess.run(
-        ["/usr/bin/git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return [ROOT / name for name in listed.stdout.splitlines()]
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
+    return sorted(ROOT / path for path in found if not any(part.startswith(".") for part in path.parts))
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,8 @@ class Reader:
         self._beside: list[subprocess.Popen[bytes]] = []
         (folder / ".venv").symlink_to(ROOT / ".venv")
         _write_program(
-            folder / "bin" / "make", f'exec /usr/bin/make -C {shlex.quote(str(ROOT))} --dry-run "$@" >/dev/null'
+            folder / "bin" / "make",
+            f'exec {shutil.which("make")} -C {shlex.quote(str(ROOT))} --dry-run "$@" >/dev/null',
         )
         kept = {name: value for name, value in os.environ.items() if "LETTRAGE" not in name}
         self._environ = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.documents import ROOT, Reader, anchors, documents, links, same, steps
+from tests.documents import ROOT, TYPISTS_NEED, Reader, anchors, documents, links, same, steps
 from tests.installation import free_port
 from worker.demo import Demo
 from worker.demonstration.installation import installed
@@ -21,6 +22,7 @@ TYPED = ("README.md", "README.fr.md", "docs/integrate.md", "docs/configure.md")
 """Whose commands are typed here as a reader would."""
 HOLD_SECONDS = 8
 """The demo's holds: long enough to pay on a busy machine; what they show is the same as after thirty."""
+MISSING = [program for program in TYPISTS_NEED if shutil.which(program) is None]
 DOCUMENTS = {str(path.relative_to(ROOT)): path for path in documents()}
 
 
@@ -59,6 +61,7 @@ def reader() -> Iterator[Reader]:
             someone.end()
 
 
+@pytest.mark.skipif(MISSING != [], reason=f"the documents' commands need {MISSING}")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", TYPED)
 def test_what_a_document_tells_to_type_answers_what_it_shows(
