@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.decisions import Decision, Dossier
-from schemas.events import Event, EventType, Queue
+from schemas.events import DiscrepancyResolved, Event, EventType, Queue
 from schemas.records import Policy
 from tests.integration.worlds import (
     HOLD,
@@ -18,6 +18,7 @@ from tests.integration.worlds import (
     World,
     callback,
     drained,
+    fact,
     issued,
     recorded,
     refunded,
@@ -392,6 +393,18 @@ async def test_a_callback_applied_twice_makes_one_report(world: World) -> None:
     again = await world.store.apply([event], decide, {place: report_of(event, said("P"))})
     assert again.applied == []
     assert len(await world.outcomes()) == 2
+
+
+async def test_resolving_money_that_nobody_owns_leaves_its_amount(world: World) -> None:
+    """Who resolves names the discrepancy alone, not the charge: what it says of the charge stands."""
+    await recorded(world, callback("P"))
+    (event,) = await world.store.claim(Queue.GATEWAY_CALLBACK, 10)
+    await world.store.apply([event], decide, {event.place: report_of(event, said("P"))})
+    (shown,) = (await world.snapshot())["discrepancies"]
+    data = DiscrepancyResolved(regie=REGIE, id=shown, resolution="explained", amount_cents=900, comment="another till")
+    await recorded(world, fact(EventType.DISCREPANCY_RESOLVED, data))
+    await drained(world)
+    assert (await world.snapshot())["discrepancies"] == {shown: ("unknown_payment", 900, "resolved")}
 
 
 async def test_reports_of_other_events_are_left_alone(world: World) -> None:

@@ -268,7 +268,7 @@ def _derive_discrepancies(case: Case, owed: dict[Subject, int]) -> None:
     dossier = case.dossier
     wanted = {new.id: new for new in [*_about_rows(case, owed), *_about_orphans(case)]}
     for key, known in dossier.discrepancies.items():
-        if key not in wanted and known.kind in _FOLLOWED and known.amount_cents + (known.state == "open") > 0:
+        if key not in wanted and _is_judged_here(case, known) and known.amount_cents + (known.state == "open") > 0:
             _follow(case, known, 0)
     for key, new in wanted.items():
         known_one = dossier.discrepancies.get(key)
@@ -276,6 +276,11 @@ def _derive_discrepancies(case: Case, owed: dict[Subject, int]) -> None:
             _open(case, new)
         elif known_one.amount_cents != new.amount_cents or known_one.state is not DiscrepancyState.OPEN:
             _follow(case, known_one, new.amount_cents)
+
+
+def _is_judged_here(case: Case, known: Discrepancy) -> bool:
+    """Tell whether the dossier has what a discrepancy follows: who resolves an ownerless charge's names it alone."""
+    return known.kind in _FOLLOWED and (known.kind is not DiscrepancyKind.UNKNOWN_PAYMENT or bool(case.charges))
 
 
 def _about_rows(case: Case, owed: dict[Subject, int]) -> Iterator[Discrepancy]:

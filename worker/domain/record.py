@@ -21,7 +21,7 @@ from schemas.records import (
 )
 from schemas.reports import Report, ReportResult
 from worker.domain.case import Case
-from worker.domain.keys import gateway_reference_of, unproven_id, unproven_kind
+from worker.domain.keys import SEPARATOR, gateway_reference_of, unproven_id, unproven_kind
 from worker.domain.money import RANK
 from worker.domain.reasons import Reason
 
@@ -110,7 +110,7 @@ def _waits_or(case: Case, invoice: Invoice, reason: Reason) -> Reason:
 
 
 def _fact_id(event: Event) -> str:
-    return event.data.fact_id or f"event:{event.client} {event.source} {event.id}"
+    return event.data.fact_id or SEPARATOR.join(("event", event.client, event.source, event.id))
 
 
 def _settlement(case: Case, event: Event, kind: AdjustmentKind, reason: Reason) -> Named:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.domain.office import HOLD, Office
+from schemas.events import Event, EventType, PaymentRefunded
+from tests.unit.domain.office import HOLD, REGIE, Office, at
 
 
 def test_the_latest_issue_stands_by_its_time(office: Office) -> None:
@@ -192,6 +193,25 @@ def test_a_correction_without_a_fact_id_is_its_event(office: Office, correct: st
     getattr(office, correct)("P", 100)
     payment = office.payment("P")
     assert (payment.received_cents, payment.refunded_cents) == {"refund": (900, 200), "reverse": (700, 0)}[correct]
+
+
+def test_source_and_id_cannot_be_taken_for_another_pair(office: Office) -> None:
+    """Both may have spaces: where one ends and the other begins tells two events apart."""
+    office.start("P", {"F": 900})
+    data = PaymentRefunded(regie=REGIE, reference="P", amount_cents=100)
+    for place, (source, event_id) in enumerate([("/a b", "c"), ("/a", "b c")], start=10):
+        event = Event(
+            place=place,
+            client="portail",
+            source=source,
+            id=event_id,
+            type=EventType.PAYMENT_REFUNDED,
+            regie=REGIE,
+            received_at=at(0),
+            data=data,
+        )
+        office.apply(event)
+    assert office.payment("P").refunded_cents == 200
 
 
 def test_a_refund_and_a_reversal_may_share_a_fact_id(office: Office) -> None:
