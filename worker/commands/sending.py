@@ -92,7 +92,7 @@ def _array_lines(file: BinaryIO, name: str, first_line: int) -> Iterator[Found]:
 
 
 def everyday(event: Found) -> Found:
-    """An event to be sent as one's own; one from an archive would be another client's fact told again, and count twice."""
+    """An event to be sent as one's own; an archive's would be another client's fact told again, and count twice."""
     if not event.archived:
         return event
     return replace(event, fault="from an archive, under another client's name: `--archive` takes it back")
