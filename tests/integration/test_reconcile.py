@@ -429,6 +429,17 @@ async def test_data_that_is_not_of_its_type_parks_by_itself(world: PostgresWorld
     assert (await world.pending())[bad].parked
 
 
+async def test_a_type_of_a_newer_release_parks_by_itself(world: PostgresWorld) -> None:
+    """While releases are mixed, an older worker leaves what it does not know, and does the rest."""
+    first, newer, last = await recorded(world, issued("F"), issued("G"), issued("H"))
+    await world.rows("UPDATE events SET type = 'fr.lettrage.invoice.forgiven.v9' WHERE place = $1", newer)
+    desk = Desk(world)
+    assert await desk.reconciler.drain(Queue.INVOICE_CHANGED) == 2
+    assert sorted(await world.outcomes()) == [first, last]
+    waiting = (await world.pending())[newer]
+    assert (waiting.attempts, waiting.error) == (1, "data not of its type: fr.lettrage.invoice.forgiven.v9")
+
+
 async def test_suspects_come_alone_and_the_drain_goes_on_behind_them(world: PostgresWorld) -> None:
     """Two workers died with a batch: its events are tried one by one, and what came later follows, in one drain."""
     places = await recorded(world, *(issued(f"F{n}") for n in range(20)))

@@ -193,7 +193,7 @@ class PostgresStore:
         for row in leased:
             try:
                 found.append(rows.event(row))
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, rows.UnknownTypeError) as error:
                 await self._put_off(row["place"], f"data not of its type: {error}")
         return [event for event in found if not await self._exhausted(event)]
 

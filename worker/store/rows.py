@@ -36,8 +36,19 @@ _RESULTS = {s.value: s for s in ChargeResult}
 _ADJUSTMENTS = {s.value: s for s in AdjustmentKind}
 
 
+class UnknownTypeError(Exception):
+    """An event is of a type that this release does not know: a newer one has written it."""
+
+
 def event(row: Row) -> Event:
-    """Read a leased event. Raises msgspec.ValidationError when its data is not of its type: it parks by itself."""
+    """Read a leased event; one that can't be read parks by itself.
+
+    Raises:
+        msgspec.ValidationError: its data is not of its type.
+        UnknownTypeError: its type is not known here.
+    """
+    if row["type"] not in _READERS:
+        raise UnknownTypeError(row["type"])
     kind, reader = _READERS[row["type"]]
     return Event(
         place=row["place"],
