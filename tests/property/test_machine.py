@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -359,4 +359,6 @@ def assert_in_table(before: str | None, after: str, *, of_invoice: bool) -> None
 
 
 TestRegie = Regie.TestCase
-TestRegie.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRegie.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -1,6 +1,6 @@
 """Whatever the order, the repetition, the batches and the time between: money follows the set of facts."""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.records import Policy
@@ -48,7 +48,7 @@ def deliver(facts: list[Fact], batches: list[tuple[list[int], int, bool]], polic
     return desk
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), sets_of_facts(), POLICIES)
 def test_money_follows_the_set_of_facts(data: st.DataObject, facts: list[Fact], policy: Policy) -> None:
     """States, sums and discrepancies equal the judge's, which never heard of holds, batches or clocks."""

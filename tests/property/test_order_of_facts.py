@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.model import TO_GIVE_BACK, Fact, Verdict, judge
@@ -25,7 +25,7 @@ def beyond(verdict: Verdict) -> list[int]:
     return [cents for cents in all_of_them if cents > 0]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sets_of_facts(), st.randoms(use_true_random=False))
 def test_no_order_received_changes_states_or_sums(facts: list[Fact], random: Random) -> None:
     """States, credits, what each payment received, and the net to give back follow the set.
@@ -47,7 +47,7 @@ def test_no_order_received_changes_states_or_sums(facts: list[Fact], random: Ran
         assert to_give_back(one) == to_give_back(other)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sets_of_facts())
 def test_every_cent_is_accounted_for(facts: list[Fact]) -> None:
     """Received − refunds − kept is exactly what is to give back − what is missing, payment by payment."""
