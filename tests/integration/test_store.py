@@ -9,6 +9,7 @@ import pytest
 from schemas.decisions import Decision, Dossier
 from schemas.events import DiscrepancyResolved, Event, EventType, Queue
 from schemas.records import Policy
+from schemas.reports import Report
 from tests.integration.worlds import (
     HOLD,
     POLICY,
@@ -416,6 +417,56 @@ async def test_reports_of_other_events_are_left_alone(world: World) -> None:
     assert list(await world.pending()) == places[1:]
     await world.store.apply(events[1:], decide, reports)
     assert len(await world.outcomes()) == 4
+
+
+async def called_back(world: World, *reports: Report) -> None:
+    """A callback for each report, applied together."""
+    await recorded(world, *(callback(report.gateway_reference) for report in reports))
+    events = await world.store.claim(Queue.GATEWAY_CALLBACK, 100)
+    told = {event.place: report_of(event, report) for event, report in zip(events, reports, strict=True)}
+    await world.store.apply(events, decide, told)
+
+
+async def discrepancies(world: World) -> list[tuple[str, int, str]]:
+    """Kind, cents and state of each."""
+    return sorted((await world.snapshot())["discrepancies"].values())
+
+
+async def test_unproven_answers_are_one_discrepancy_and_no_row_else(world: World) -> None:
+    """However many, together or apart; an unknown reference is not created by them."""
+    forged = [said("made-up", cents=cents) for cents in (100, 900, 500)]
+    for report in forged:
+        report.verified = False
+    await called_back(world, *forged[:2])
+    await called_back(world, forged[2])
+    snapshot = await world.snapshot()
+    assert await discrepancies(world) == [("unverified_callback", 900, "open")]
+    assert (snapshot["owners"], snapshot["charges"], snapshot["payments"]) == ({}, {}, {})
+
+
+async def test_money_without_an_owner_waits_for_it(world: World) -> None:
+    """Shown as unknown until its payment starts; then it pays, and nothing is left to explain."""
+    await called_back(world, said("P"))
+    assert await discrepancies(world) == [("unknown_payment", 900, "open")]
+    await recorded(world, issued("F"), started("P", "F"))
+    await drained(world)
+    assert await states(world) == {"F": "paid"}
+    assert await discrepancies(world) == [("unknown_payment", 0, "closed")]
+
+
+async def test_a_discrepancy_is_resolved_by_an_event(world: World) -> None:
+    """For the amount that was seen; a larger one reopens it."""
+    await recorded(world, issued("F"), started("P", "F"))
+    await drained(world)
+    await called_back(world, said("P", cents=1000))
+    (key,) = (await world.snapshot())["discrepancies"]
+    seen = DiscrepancyResolved(regie=REGIE, id=key, resolution="written_off", amount_cents=100, comment="seen")
+    (place,) = await recorded(world, fact(EventType.DISCREPANCY_RESOLVED, seen))
+    await drained(world)
+    assert (await world.outcomes())[place] == ("applied", "discrepancy_resolved")
+    assert await discrepancies(world) == [("overpaid", 100, "resolved")]
+    await called_back(world, said("P", cents=50, transaction="more"))
+    assert await discrepancies(world) == [("overpaid", 150, "open")]
 
 
 # holds
