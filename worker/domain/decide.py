@@ -299,7 +299,9 @@ def _about_orphans(case: Case) -> Iterator[Discrepancy]:
             for charge in case.charges.get(reference.id, {}).values():
                 if charge.result in _MONEY:
                     about = ("", "", f"{name} {charge.transaction_id}")
-                    yield _discrepancy(case, DiscrepancyKind.UNKNOWN_PAYMENT, charge.cents or 0, about)
+                    new = _discrepancy(case, DiscrepancyKind.UNKNOWN_PAYMENT, charge.cents or 0, about)
+                    new.detail = {"gateway_reference": name, "transaction_id": charge.transaction_id}
+                    yield new
 
 
 def _discrepancy(case: Case, kind: DiscrepancyKind, cents: int, about: tuple[str, str, str]) -> Discrepancy:

@@ -361,7 +361,12 @@ def _unproven(case: Case, event: Event) -> Named:
         payment_id=None if payment is None else payment.id,
         payment=None if payment is None else payment.reference,
         subject=report.gateway_reference,
-        detail={**report.detail, "why": report.why, "count": str(seen + 1)},
+        detail={
+            **report.detail,
+            "gateway_reference": report.gateway_reference,
+            "why": report.why,
+            "count": str(seen + 1),
+        },
         resolution=None if known is None else known.resolution,
         resolved_cents=None if known is None else known.resolved_cents,
         comment=None if known is None else known.comment,

@@ -280,6 +280,7 @@ def test_a_charge_without_an_owner_shows_as_unknown_payment(office: Office) -> N
     office.report("P", "P", 900, transaction="t")
     shown = office.discrepancy("unknown_payment")
     assert (shown.amount_cents, shown.subject, shown.payment) == (900, "P t", None)
+    assert shown.detail == {"gateway_reference": "P", "transaction_id": "t"}
     office.issue("F", 900)
     office.start("P", {"F": 900})
     assert office.states() == {"F": "paid"}
