@@ -481,7 +481,15 @@ SELECT n.kind, n.fact_id, n.cents, n.place, n.invoice_id, n.payment_id, n.means
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
     AS n (kind, fact_id, cents, place, invoice_id, payment_id, means);
 
+-- name: lock_discrepancies
+-- Last of all locks, by id: no other row's lock keeps two workers from one that no payment owns yet.
+SELECT id, changed_at FROM discrepancies
+WHERE id = ANY($1::text[])
+ORDER BY id
+FOR UPDATE;
+
 -- name: save_discrepancies
+-- Answers which were new.
 INSERT INTO discrepancies (
     id, regie, kind, amount_cents, state, opened_at, changed_at, payment_id, invoice_id, payment, invoice, subject,
     detail, resolution, resolved_cents, comment
@@ -508,7 +516,8 @@ SET
     detail = excluded.detail,
     resolution = excluded.resolution,
     resolved_cents = excluded.resolved_cents,
-    comment = excluded.comment;
+    comment = excluded.comment
+RETURNING id, xmax = 0 AS is_new;
 
 -- name: add_journal
 INSERT INTO journal (place, regie, at, reason, before, after, invoice_id, payment_id)
