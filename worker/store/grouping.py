@@ -46,6 +46,8 @@ class Loaded(Struct, kw_only=True):
     charges: list[Charge] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
     discrepancies: dict[str, Discrepancy] = field(default_factory=dict)
+    changed_at: dict[str, datetime] = field(default_factory=dict)
+    """Of each discrepancy, as stored: another may change it before it is locked."""
     lines: dict[tuple[int, int], bool] = field(default_factory=dict)
     timers: dict[int, datetime | None] = field(default_factory=dict)
     policies: dict[str, tuple[int, Policy]] = field(default_factory=dict)
