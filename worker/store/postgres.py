@@ -481,6 +481,7 @@ async def _read_dossiers(conn: Connection, loaded: Loaded, regies: list[str]) ->
     if orphans := loaded.orphan_discrepancies():
         known += [rows.discrepancy(row["d"]) for row in await conn.fetch(QUERIES.read_orphans, sorted(orphans))]
     loaded.discrepancies = {row.id: row for row in known}
+    loaded.changed_at = {row.id: row.changed_at for row in known}
 
 
 def _place_lines(loaded: Loaded, lines: Sequence[rows.Row]) -> None:
@@ -509,8 +510,19 @@ async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision])
     await _append(conn, decisions)
     discrepancies = _merge(decision.discrepancies for decision in decisions)
     if discrepancies:
-        written = rows.detail_text(rows.columns(discrepancies, rows.DISCREPANCY_COLUMNS))
-        await conn.execute(QUERIES.save_discrepancies, *written)
+        await _save_discrepancies(conn, loaded, discrepancies)
+
+
+async def _save_discrepancies(conn: Connection, loaded: Loaded, changed: Sequence[Discrepancy]) -> None:
+    """Write discrepancies. GrewError: another wrote one since it was read; without a payment nothing kept it away."""
+    ids = [row.id for row in changed]
+    stored = {row["id"]: row["changed_at"] for row in await conn.fetch(QUERIES.lock_discrepancies, ids)}
+    if stored != {key: loaded.changed_at[key] for key in ids if key in loaded.changed_at}:
+        raise GrewError
+    written = rows.detail_text(rows.columns(changed, rows.DISCREPANCY_COLUMNS))
+    kept = await conn.fetch(QUERIES.save_discrepancies, *written)
+    if any(row["is_new"] == (row["id"] in stored) for row in kept):
+        raise GrewError
 
 
 def _merge(parts: Any) -> list[Any]:  # noqa: ANN401 - iterables of dicts of records
