@@ -16,7 +16,7 @@ import msgspec
 
 from schemas.decisions import Applied, Decision, Done
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
-from schemas.records import GatewayReference, Payment, Policy
+from schemas.records import Discrepancy, GatewayReference, Payment, Policy
 from worker.domain.keys import keys_of
 from worker.store import rows
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
