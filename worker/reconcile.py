@@ -132,7 +132,11 @@ class Reconciler:
 
     async def _handle(self, events: Sequence[Event], pass_on: PassOn) -> int:
         read = await self._read(events)
-        return await self._apply(read, pass_on) if read.events else 0
+        *earlier, last = _runs(read.events)
+        total = 0
+        for run in earlier:
+            total += await self._apply(_Read(run, read.reports), _nothing)
+        return total + (await self._apply(_Read(last, read.reports), pass_on) if last else 0)
 
     async def _read(self, events: Sequence[Event]) -> _Read:
         """Turn callbacks into reports; one that can't be read now is put off, the others go on.
@@ -201,6 +205,16 @@ async def _sum_of(works: Iterable[Awaitable[int]]) -> int:
         if isinstance(count, BaseException):
             raise count
     return sum(count for count in counts if isinstance(count, int))
+
+
+def _runs(events: list[Event]) -> list[list[Event]]:
+    """Part a batch where a discrepancy is resolved: what opens it is written first, should an archive bring both."""
+    runs: list[list[Event]] = [[]]
+    for event in events:
+        if event.type is EventType.DISCREPANCY_RESOLVED and runs[-1]:
+            runs.append([])
+        runs[-1].append(event)
+    return runs
 
 
 def _nothing() -> None:
