@@ -22,7 +22,7 @@ from schemas.records import (
 from schemas.reports import Report, ReportResult
 from worker.domain.case import Case
 from worker.domain.keys import SEPARATOR, gateway_reference_of, unproven_id, unproven_kind
-from worker.domain.money import RANK
+from worker.domain.money import RANK, net_settled
 from worker.domain.reasons import Reason
 
 Named = tuple[Outcome, Reason]
@@ -247,13 +247,19 @@ def _why_not(case: Case, payment: Payment) -> Reason | None:
         return Reason.NOT_PAYABLE_ONLINE
     if any(invoice.withdrawn for invoice, _ in invoices):
         return Reason.INVOICE_WITHDRAWN
-    if any(invoice.state is InvoiceState.PAID for invoice, _ in invoices):
+    if any(_is_paid(case, invoice, line) for invoice, line in invoices):
         return Reason.INVOICE_PAID
     if any(invoice.issued_cents not in {None, line.cents} for invoice, line in invoices):
         return Reason.LINE_AMOUNT_DIFFERS
     if any(_holder(case, line) for _, line in invoices):
         return Reason.INVOICE_IN_PAYMENT
     return None
+
+
+def _is_paid(case: Case, invoice: Invoice, line: Line) -> bool:
+    """Tell whether an invoice is paid; one that is known from this line alone may have been settled before."""
+    settled_before = invoice.issued_cents is None and net_settled(case, invoice) >= line.cents
+    return settled_before or invoice.state is InvoiceState.PAID
 
 
 def _try_again_at(case: Case, payment: Payment) -> datetime | None:

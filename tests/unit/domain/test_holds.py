@@ -60,6 +60,15 @@ def test_what_cannot_be_paid_online_takes_no_hold(office: Office, event: object,
     assert office.states() == before
 
 
+def test_what_was_settled_before_anybody_named_it_takes_no_hold(office: Office) -> None:
+    """Paid at the counter, known from this payment alone: the family must not be sent to pay it again."""
+    office.settle("F", 900)
+    assert office.start("P", {"F": 900, "G": 500}) == "refused: invoice_paid"
+    assert office.states() == {"F": "paid", "G": "payable"}
+    office.settle("H", 400)
+    assert office.start("Q", {"H": 500}) == "applied: hold_taken", "a part of it was settled"
+
+
 def test_money_for_a_direct_debit_invoice_counts(office: Office) -> None:
     """It should not have been paid online; it was."""
     office.issue("F", 900, means="direct_debit")
