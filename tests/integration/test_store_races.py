@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.decisions import Decision, Dossier
-from schemas.events import Event, EventType, NewEvent, Queue
+from schemas.events import DiscrepancyResolved, Event, EventType, NewEvent, Queue
 from schemas.records import Policy
 from schemas.reports import Report
 from tests.integration.judged import assert_judged
@@ -20,6 +20,7 @@ from tests.integration.worlds import (
     REGIE,
     PostgresWorld,
     callback,
+    fact,
     issued,
     recorded,
     refunded,
@@ -334,3 +335,43 @@ async def test_the_same_facts_kept_by_many_at_once_in_any_order(database_url: st
             accepted = [receipt.place for each in receipts for receipt in each if receipt.status == "accepted"]
             assert len(accepted) == len(set(accepted)) == 60
         assert await deadlocks(workers[0]) == 0
+
+
+def unproven(reference: str) -> Report:
+    """An answer that anybody could have sent."""
+    report = said(reference)
+    report.verified = False
+    return report
+
+
+@pytest.mark.parametrize("other", ["another answer", "a person", "its payment"])
+async def test_a_discrepancy_that_no_payment_owns_loses_nothing(database_url: str, other: str) -> None:
+    """No row of anybody's is locked for it: what two read at once, the second writes only after reading it again."""
+    async with worlds(database_url, 1) as (world,):
+        proven = other == "its payment"
+        await recorded(world, callback("P", "first"))
+        events = await world.store.claim(_CALLBACKS, 10)
+        await world.store.apply(events, decide, told(events, {"first": said("P") if proven else unproven("P")}))
+        (key,) = (await world.snapshot())["discrepancies"]
+        closing = DiscrepancyResolved(regie=REGIE, id=key, resolution="explained", amount_cents=900, comment="seen")
+        facts = {
+            "another answer": [callback("P", "second"), callback("P", "third")],
+            "a person": [fact(EventType.DISCREPANCY_RESOLVED, closing), callback("P", "second")],
+            "its payment": [fact(EventType.DISCREPANCY_RESOLVED, closing), started("P", "F")],
+        }[other]
+        await recorded(world, *facts)
+        events = [*await world.store.claim(Queue.PAYMENT_STARTED, 10), *await world.store.claim(_CALLBACKS, 10)]
+        answers = {"second": unproven("P"), "third": unproven("P")}
+        met = threading.Barrier(2)
+        await asyncio.gather(*(asyncio.to_thread(_apply_alone, database_url, event, answers, met) for event in events))
+        (row,) = await world.rows(
+            "SELECT detail ->> 'count' AS count, state, amount_cents, resolution FROM discrepancies"
+        )
+        reasons = {reason for _, reason in (await world.outcomes()).values()}
+        if other == "another answer":
+            assert row["count"] == "3"
+        if other == "a person":
+            assert (row["count"], row["state"], row["resolution"]) == ("2", "resolved", "explained")
+        if other == "its payment":
+            assert row["amount_cents"] == 0
+            assert ("discrepancy_resolved" in reasons) == (row["resolution"] is not None)
