@@ -102,6 +102,7 @@ def test_help_is_for_strangers(path: tuple[str, ...]) -> None:
         ("events", "list", "--limit", "0"),
         ("events", "list", "--type", "payment.begun"),
         ("events", "list", "--parked", "--regie", "a"),
+        ("events", "list", "--json", "--cursor", "WzFd"),
         ("invoices", "show", "enfance"),
         ("token", "portail"),
         ("token", "portail", "--scope", "everything", "--regie", "a"),
@@ -286,10 +287,16 @@ def _shows_what_is_stored(installed: Installation) -> None:
     assert "10.00 EUR" in shown
     assert "in_payment" in shown
 
-    page = json.loads(installed.ask("events", "list", "--json", "--limit", "2").stdout)
-    assert [event["id"] for event in page["items"]] == ["e5", "e3"]
-    following = json.loads(installed.ask("events", "list", "--json", "--cursor", page["next_cursor"]).stdout)
-    assert [event["id"] for event in following["items"]] == ["e2", "e1"]
+    assert [event["id"] for event in json.loads(installed.ask("events", "list", "--json").stdout)] == [
+        "e1",
+        "e2",
+        "e3",
+        "e5",
+    ]
+    page = installed.ask("events", "list", "--limit", "2")
+    assert [line.split()[-1] for line in page.stdout.splitlines()] == ["id", "e5", "e3"]
+    following = installed.ask("events", "list", "--cursor", page.stderr.split()[-1])
+    assert [line.split()[-1] for line in following.stdout.splitlines()] == ["id", "e2", "e1"]
     listed = installed.ask("events", "list", "--type", "payment.started", "--regie", "enfance").stdout
     assert re.search(r"payment\.started +enfance +applied", listed)
     assert len(listed.splitlines()) == 2

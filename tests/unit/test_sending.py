@@ -18,6 +18,7 @@ from worker.commands.sending import (
     Unavailable,
     batches,
     events_in,
+    everyday,
 )
 
 
@@ -247,3 +248,43 @@ def test_a_fault_is_told_without_asking() -> None:
     """No server is needed to know it."""
     told = Courier("http://127.0.0.1:9", "t", Sleeps()).deliver([Found("f:3", "", fault="not JSON")])
     assert [(result.where, result.status) for result in told] == [("f:3", "rejected")]
+
+
+def test_an_array_with_an_event_a_line_is_read_line_by_line() -> None:
+    """So that an archive of any length fits: nothing is read beyond the line that is wanted."""
+    file = io.BytesIO(f"[\n{ONE},\n{TWO}\n]\n".encode())
+    found = events_in(file, "file")
+    assert next(found) == Found("file:2", ONE, "1")
+    assert file.readline() == f"{TWO}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'[\n{ONE},\n{{\n"id": "2"\n}}\n]',
+        f"[\n{ONE}, {TWO}\n]",
+        f"[\n{ONE}\n,\n{TWO}\n]",
+        f"[\n{ONE}\n]\n[\n{TWO}\n]\n",
+    ],
+)
+def test_an_array_may_be_written_in_any_way(content: str) -> None:
+    """Events over several lines, several on a line, two arrays one after the other."""
+    found = read(content)
+    assert [(event.id, event.fault) for event in found] == [("1", None), ("2", None)]
+
+
+@pytest.mark.parametrize("end", ['{"id": "2', "", "\n\n"])
+def test_an_array_that_breaks_off_says_where(end: str) -> None:
+    """What was whole is sent, and nobody takes half an archive for all of it."""
+    whole, broken = read(f"[\n{ONE},\n{end}")
+    assert (whole.id, whole.fault) == ("1", None)
+    assert broken.where in {"file:2", "file:3", "file:4"}
+    assert broken.fault is not None
+
+
+def test_what_an_archive_says_of_its_client_is_not_sent_as_one_s_own() -> None:
+    """It names the option that takes it; others' events are what they were."""
+    archived, own = (everyday(event) for event in read('{"id": "1", "lettrageclient": "portail"}\n{"id": "2"}'))
+    assert archived.fault is not None
+    assert "--archive" in archived.fault
+    assert own == Found("file:2", '{"id": "2"}', "2")

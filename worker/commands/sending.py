@@ -81,14 +81,19 @@ def events_in(file: BinaryIO, name: str) -> Iterator[Found]:
 
 
 def _array_lines(file: BinaryIO, name: str, first_line: int) -> Iterator[Found]:
-    """The items of an array that began on a line of its own; from the first item that is no line, the rest at once."""
+    """The items of arrays that begin and end on lines of their own; from the first item that is no line, the rest."""
+    number, bracket = first_line, "["
     for number, line in enumerate(file, first_line + 1):
         item = _text(line).strip().removesuffix(",")
         if _is_json_line(item):
             yield _found(item, f"{name}:{number}")
-        elif item not in {"", "]"}:
+        elif item in {"[", "]"}:
+            bracket = item
+        elif item:
             yield from _values("[" + _text(line + file.read()), name, number)
             return
+    if bracket == "[":
+        yield Found(f"{name}:{number}", "", fault="not JSON: the list breaks off here")
 
 
 def everyday(event: Found) -> Found:
