@@ -368,3 +368,10 @@ async def _sizes(address: str) -> Sequence[Any]:
     finally:
         await connection.close()
     return found
+
+
+@pytest.mark.parametrize("view", ["payable", "history", "direct_debit", None])
+async def test_a_small_regie_beside_a_big_one_reads_its_own(explain_view: Explainer, view: str | None) -> None:
+    """A régie without invoices costs nothing, however many the others have."""
+    plan = await explain_view(reading.QUERIES.invoices, "cantine", None, view, None, 101, None)
+    assert_looked_up(plan, 200)
