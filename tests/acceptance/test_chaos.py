@@ -143,4 +143,6 @@ def say(**facts: object) -> None:
 def tell_logs(folder: Path) -> None:
     """The end of what each process said."""
     for log in sorted(folder.glob("*.log")):
-        sys.stderr.write(f"--- {log.name}\n{log.read_text()[-6000:]}\n")
+        lines = log.read_text().splitlines()
+        errors = [line for line in lines if '"level":"error"' in line][-20:]
+        sys.stderr.write("\n".join((f"--- {log.name}", *errors, "...", *lines[-20:], "")))

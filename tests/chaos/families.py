@@ -15,6 +15,8 @@ from tests.api import event
 from tests.chaos.installation import HOLD_SECONDS, REGIES, TOKEN
 
 CENTS: Final = (450, 900, 1200)
+TROUBLE: Final = {429, 503}
+"""Answers that mean: later. Any other one but success is nobody's to get; after a 5xx the portal tries again."""
 AGAIN_SECONDS: Final = 0.2
 """Between two tries of a portal."""
 ANSWER_SECONDS: Final = ClientTimeout(total=15)
@@ -96,8 +98,9 @@ class Portals:
                     if response.ok:
                         return answer
                     self.counts[f"answers {response.status}"] += 1
-                    if response.status < 500 and response.status != 429:
+                    if response.status not in TROUBLE:
                         self.refusals.append(f"{path}: {response.status} {answer!r}")
+                    if response.status < 500 and response.status not in TROUBLE:
                         return b"{}"
             except (ClientError, OSError, TimeoutError) as error:
                 self.counts[type(error).__name__] += 1
