@@ -685,3 +685,38 @@ async def test_many_at_once_share_the_work(world: World) -> None:
     claimed = [event.place for claim in claims for event in claim]
     assert len(claimed) == len(set(claimed))
     assert set(claimed) <= set(places)
+
+
+# an archive brings callbacks and their reports
+
+
+@pytest.mark.parametrize("client", ["", "portail"])
+async def test_a_callback_whose_report_is_kept_is_claimed_as_such(world: World, client: str) -> None:
+    """Whoever claims it need not read it again; it is done as saying nothing new, and its report counts once."""
+    called = callback("G")
+    called.client = client
+    (place,) = await recorded(world, called)
+    (claimed,) = await world.store.claim(Queue.GATEWAY_CALLBACK, 10)
+    assert not claimed.reported
+    await world.later(LEASE_SECONDS + 1)
+    await recorded(world, report_of(claimed, said("G")))
+    (again,) = await world.store.claim(Queue.GATEWAY_CALLBACK, 10)
+    assert again.reported
+    done = await world.store.apply([again], decide)
+    assert [(event.place, each.outcome, each.reason) for event, each in done.applied] == [
+        (place, "ignored", "result_already_known")
+    ]
+
+
+async def test_a_report_that_came_while_its_callback_was_read_stands(world: World) -> None:
+    """The one that was read here is not kept a second time, and the callback is done."""
+    await recorded(world, callback("G"))
+    (claimed,) = await world.store.claim(Queue.GATEWAY_CALLBACK, 10)
+    await recorded(world, report_of(claimed, said("G")))
+    done = await world.store.apply([claimed], decide, {claimed.place: report_of(claimed, said("G", "R"))})
+    assert [(event.type, each.reason) for event, each in done.applied] == [
+        (EventType.GATEWAY_CALLBACK, "result_already_known")
+    ]
+    (told,) = (await drained(world)).applied
+    assert told[1].reason == "waits_for_payment"
+    assert await world.pending() == {}

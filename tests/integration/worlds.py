@@ -20,6 +20,7 @@ from schemas.events import (
     PaymentStarted,
     Queue,
     StartedLine,
+    report_key,
 )
 from schemas.records import Policy
 from schemas.reports import Report, ReportResult
@@ -104,10 +105,11 @@ def said(reference: str, result: str = "P", cents: int | None = 900, transaction
 
 def report_of(event: Event, report: Report) -> NewEvent:
     """The report event that speaks for a callback, as the reconciler makes it."""
+    source, event_id = report_key(event.client, event.source, event.id)
     return NewEvent(
         client="lettrage",
-        source=f"/callbacks/{event.regie}",
-        id=str(event.place),
+        source=source,
+        id=event_id,
         type=EventType.GATEWAY_REPORT,
         regie=event.regie,
         data=report,
