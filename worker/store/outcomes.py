@@ -40,7 +40,7 @@ class Outcomes:
         while True:
             try:
                 await self._listen_once()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except UNHEARD as error:
                 self._outage.fails(error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -65,7 +65,7 @@ class Outcomes:
         """Read an outcome; a database that does not answer now may answer the next look."""
         try:
             return await asyncio.wait_for(self._outcome(place), seconds)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except UNHEARD:
             return None
 
     def _forget(self, place: int, hint: asyncio.Event) -> None:
