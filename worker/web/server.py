@@ -41,6 +41,7 @@ DATABASE_ERRORS: Final = (
     TimeoutError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     StoreUnavailableError,
 )
 """Whatever the driver raises: asking again later may help."""
