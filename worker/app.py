@@ -46,6 +46,7 @@ UNREADY: Final = (
     TimeoutError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     StoreUnavailableError,
     migrate.MigrationError,
 )
