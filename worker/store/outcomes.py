@@ -24,6 +24,14 @@ HEARTBEAT_SECONDS: Final = 15.0
 """A connection that a firewall forgot looks alive: it is asked so often."""
 ANSWER_SECONDS: Final = 5.0
 """How long the database may take to connect or to answer a heartbeat."""
+UNHEARD: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""Whatever the driver raises: the connection may be no good any more."""
 
 
 class Outcomes:
