@@ -167,9 +167,9 @@ async def test_a_sweep_reads_the_evidence_first(world: PostgresWorld) -> None:
     await recorded(world, started("P", "F"), started("Q", "G"))
     desk = Desk(world)
     await desk.reconciler.drain(Queue.PAYMENT_STARTED)
-    await world.later(HOLD - 1)
+    await world.later(HOLD - 5)
     await recorded(world, callback("P", "P P"))
-    await world.later(2)
+    await world.later(6)
     assert await desk.reconciler.end_due_holds() == 1
     assert await states(world) == {"F": "paid", "G": "payable"}
 

@@ -516,9 +516,9 @@ async def held_and_over(world: World, *evidence_in_time: str) -> list[int]:
     """A payment P whose hold is over by a second, with callbacks that came in time; their places."""
     await recorded(world, issued("F"), started("P", "F"))
     await drained(world)
-    await world.later(HOLD - 1)
+    await world.later(HOLD - 5)
     places = await recorded(world, *(callback(subject) for subject in evidence_in_time))
-    await world.later(2)
+    await world.later(6)
     return places
 
 
@@ -537,9 +537,9 @@ async def test_an_ask_under_way_delays_the_timeout_by_at_most_two_seconds(world:
     """Then the hold is over, whatever the gateway will say."""
     await held_and_over(world, "P")
     assert await world.store.claim_evidence(10)
-    await world.later(EVIDENCE_SECONDS - 0.5)
+    await world.later(EVIDENCE_SECONDS / 4)
     assert (await world.store.end_due_holds(decide, 10)).applied == []
-    await world.later(0.5)
+    await world.later(EVIDENCE_SECONDS)
     assert len((await world.store.end_due_holds(decide, 10)).applied) == 1
     assert await states(world) == {"F": "payable"}
 
@@ -549,9 +549,9 @@ async def test_a_hold_that_waited_for_its_evidence_ends_with_the_next_sweep(worl
     await held_and_over(world, "P")
     await world.later(2)
     assert await world.store.claim_evidence(10)
-    await world.later(EVIDENCE_SECONDS - 0.5)
+    await world.later(EVIDENCE_SECONDS / 4)
     assert (await world.store.end_due_holds(decide, 10)).applied == []
-    await world.later(0.5)
+    await world.later(EVIDENCE_SECONDS)
     assert len((await world.store.end_due_holds(decide, 10)).applied) == 1
 
 
@@ -583,9 +583,9 @@ async def test_evidence_of_any_of_the_payments_references_counts(world: World) -
     """An idOp opens once: the payment may have several."""
     await recorded(world, started("P", "F", gateway_reference="idop-1"), started("P", "F", gateway_reference="idop-2"))
     await drained(world)
-    await world.later(HOLD - 1)
+    await world.later(HOLD - 5)
     await recorded(world, callback("idop-1"))
-    await world.later(2)
+    await world.later(6)
     assert (await world.store.end_due_holds(decide, 10)).applied == []
     assert len(await world.store.claim_evidence(10)) == 1
 
@@ -603,9 +603,9 @@ async def test_evidence_of_one_payment_keeps_no_other(world: World) -> None:
     """Others due at the same moment end at it."""
     await recorded(world, started("P", "F"), started("Q", "G"))
     await drained(world)
-    await world.later(HOLD - 1)
+    await world.later(HOLD - 5)
     await recorded(world, callback("P"))
-    await world.later(2)
+    await world.later(6)
     done = await world.store.end_due_holds(decide, 10)
     assert [event.data.reference for event, _ in done.applied] == ["Q"]
 
