@@ -1,4 +1,6 @@
 -- The statements of reconciling. Arrays in, sets out: their number does not depend on the size of a batch.
+-- `pending` is analyzed while it is empty, as it mostly is, and is believed to have one row for ever: joined, it would be
+-- read whole for every row of the other side. So it is only asked by arrays of places or, behind `OFFSET 0`, by subject.
 -- Order of locks, everywhere: pending by place; gateway references by (régie, name); invoices by id; payments by
 -- (régie, reference). Discrepancies last, by id. In each table what is missing is created first, in order: an insert that
 -- meets another's uncommitted row waits for it, and whoever waits so holds no lock yet that the other can want.
@@ -30,19 +32,19 @@ kept AS (
     FROM placed
     ORDER BY client COLLATE "C", source COLLATE "C", id COLLATE "C"
     ON CONFLICT (client, source, id) DO NOTHING
-    RETURNING place, client, source, id
+    RETURNING place
 ),
 
 queued AS (
     INSERT INTO pending (place, queue, type, regie, subject, waited)
-    SELECT k.place, i.queue, i.type, i.regie, i.subject, i.waited
-    FROM kept AS k
-    INNER JOIN incoming AS i USING (client, source, id)
+    SELECT place, queue, type, regie, subject, waited
+    FROM kept
+    INNER JOIN placed USING (place)
 )
 
-SELECT i.nth, k.place
-FROM kept AS k
-INNER JOIN incoming AS i USING (client, source, id);
+SELECT nth, place
+FROM kept
+INNER JOIN placed USING (place);
 
 -- name: known
 -- What is already kept under these keys.
@@ -81,8 +83,7 @@ leased AS (
         attempts = p.attempts + 1,
         claimed_at = clock_timestamp(),
         leased_until = clock_timestamp() + $2::interval
-    FROM chosen
-    WHERE p.place = chosen.place
+    WHERE p.place = ANY(ARRAY(SELECT place FROM chosen))
     RETURNING p.place, p.attempts, p.waited
 )
 
@@ -122,8 +123,7 @@ leased AS (
         attempts = p.attempts + 1,
         claimed_at = clock_timestamp(),
         leased_until = clock_timestamp() + $2::interval
-    FROM chosen
-    WHERE p.place = chosen.place
+    WHERE p.place = ANY(ARRAY(SELECT place FROM chosen))
     RETURNING p.place, p.attempts, p.waited
 )
 
@@ -151,19 +151,25 @@ WITH relaxed AS MATERIALIZED (
 
 due AS (
     SELECT DISTINCT p.place
-    FROM (SELECT payment_id FROM holds WHERE payable_again_at <= clock_timestamp() ORDER BY payable_again_at LIMIT $1) AS h
+    FROM (SELECT payment_id FROM holds WHERE payable_again_at <= statement_timestamp() ORDER BY payable_again_at LIMIT $1) AS h
     INNER JOIN gateway_references AS r ON h.payment_id = r.payment_id
-    INNER JOIN pending AS p ON r.regie = p.regie AND r.gateway_reference = p.subject
-    WHERE
-        p.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
-        AND p.attempts = 0
-        AND NOT p.parked
+    INNER JOIN LATERAL (
+        SELECT w.place
+        FROM pending AS w
+        WHERE
+            w.regie = r.regie
+            AND w.subject = r.gateway_reference
+            AND w.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
+            AND w.attempts = 0
+            AND NOT w.parked
+        OFFSET 0
+    ) AS p ON true
 ),
 
 mine AS (
     SELECT place
     FROM pending
-    WHERE place IN (SELECT place FROM due) AND attempts = 0
+    WHERE place = ANY(ARRAY(SELECT place FROM due)) AND attempts = 0
     ORDER BY place
     FOR UPDATE SKIP LOCKED
 ),
@@ -174,8 +180,7 @@ leased AS (
         attempts = p.attempts + 1,
         claimed_at = clock_timestamp(),
         leased_until = clock_timestamp() + $2::interval
-    FROM mine
-    WHERE p.place = mine.place
+    WHERE p.place = ANY(ARRAY(SELECT place FROM mine))
     RETURNING p.place, p.attempts, p.waited
 )
 
@@ -205,10 +210,9 @@ WITH mine AS (
     FOR UPDATE
 )
 
-DELETE FROM pending AS p
-USING mine
-WHERE p.place = mine.place
-RETURNING p.place;
+DELETE FROM pending
+WHERE place = ANY(ARRAY(SELECT place FROM mine))
+RETURNING place;
 
 -- name: overtakes
 -- Whether a payment-started would overtake an invoice's fact received before it and taken by another worker: a family
@@ -216,13 +220,19 @@ RETURNING p.place;
 SELECT EXISTS (
     SELECT 1
     FROM unnest($1::text[], $2::text[], $3::bigint[]) AS s (regie, number, place)
-    INNER JOIN pending AS w ON s.regie = w.regie AND s.number = w.subject
-    WHERE
-        w.queue = 'invoice-changed'
-        AND w.place < s.place
-        AND w.attempts <= 1
-        AND NOT w.parked
-        AND w.place <> ALL($4::bigint[])
+    INNER JOIN LATERAL (
+        SELECT 1
+        FROM pending AS w
+        WHERE
+            w.regie = s.regie
+            AND w.subject = s.number
+            AND w.queue = 'invoice-changed'
+            AND w.place - s.place < 0
+            AND w.attempts <= 1
+            AND NOT w.parked
+            AND w.place <> ALL($4::bigint[])
+        OFFSET 0
+    ) AS earlier ON true
 );
 
 -- name: keep_own
@@ -571,30 +581,37 @@ RETURNING parked;
 -- name: due_holds
 -- Holds that are over, without those whose evidence was there in time and is not tried yet, or is being tried for the
 -- first time since less than 2 s: evidence comes first. Nor those that were set aside. Looks from a low-water mark on,
--- where there is one.
+-- where there is one. A time that stays the same for the statement, or the index would be read to its end.
 SELECT p.regie, p.reference, h.payable_again_at
 FROM holds AS h
-INNER JOIN payments AS p ON h.payment_id = p.id
+INNER JOIN LATERAL (SELECT y.regie, y.reference FROM payments AS y WHERE y.id = h.payment_id OFFSET 0) AS p ON true
 WHERE
-    h.payable_again_at <= clock_timestamp()
+    h.payable_again_at <= statement_timestamp()
     AND h.payable_again_at >= coalesce($2::timestamptz, '-infinity')
     AND h.payment_id % $4::bigint = $3::bigint
     AND NOT EXISTS (
         SELECT 1
         FROM gateway_references AS r
-        INNER JOIN pending AS w ON r.regie = w.regie AND r.gateway_reference = w.subject
+        INNER JOIN LATERAL (
+            SELECT x.place
+            FROM pending AS x
+            WHERE
+                x.regie = r.regie
+                AND x.subject = r.gateway_reference
+                AND NOT x.parked
+                AND x.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
+                AND (x.attempts = 0 OR (x.attempts = 1 AND x.claimed_at > clock_timestamp() - interval '2 seconds'))
+            OFFSET 0
+        ) AS w ON true
         INNER JOIN events AS e ON w.place = e.place
-        WHERE
-            r.payment_id = h.payment_id
-            AND NOT w.parked
-            AND w.type IN ('fr.lettrage.gateway.callback.v1', 'fr.lettrage.gateway.report.v1')
-            AND e.received_at <= h.payable_again_at
-            AND (w.attempts = 0 OR (w.attempts = 1 AND w.claimed_at > clock_timestamp() - interval '2 seconds'))
+        WHERE r.payment_id = h.payment_id AND e.received_at <= h.payable_again_at
+        OFFSET 0
     )
     AND NOT EXISTS (
         SELECT 1
         FROM pending AS w
         WHERE w.regie = p.regie AND w.subject = p.reference AND w.queue = 'payment-timeout'
+        OFFSET 0
     )
 ORDER BY h.payable_again_at
 LIMIT $1;
