@@ -5,6 +5,7 @@ Nothing here waits for Redis, and no gateway is asked inside a transaction.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -182,7 +183,12 @@ class Reconciler:
                 return await self._store.apply(read.events, decide, read.reports, pass_on)
             except StoreUnavailableError:
                 await asyncio.sleep(pause)
-        return await self._store.apply(read.events, decide, read.reports, pass_on)
+        try:
+            return await self._store.apply(read.events, decide, read.reports, pass_on)
+        except StoreUnavailableError:
+            with suppress(StoreUnavailableError):  # then one attempt is lost for the whole outage, which is little
+                await self._store.give_back(read.events)
+            raise
 
     async def _put_off(self, event: Event, error: Exception) -> None:
         parked = await self._store.put_off(event, f"{type(error).__name__}: {error}")

@@ -33,7 +33,7 @@ from tests.integration.worlds import (
 )
 from worker import reconcile
 from worker.domain.decide import decide
-from worker.reconcile import BATCH, Reconciler
+from worker.reconcile import BATCH, PATIENCE_SECONDS, Reconciler
 from worker.store import postgres
 from worker.store.grouping import Loaded
 from worker.store.port import StoreUnavailableError
@@ -269,6 +269,19 @@ async def test_a_sweep_whose_outcome_is_unknown_is_swept_again(world: PostgresWo
     ended = [row for row in (await world.snapshot())["journal"] if row[4] == "hold_expired"]
     assert len(ended) == len(set(ended)) == 10
     assert await world.store.next_deadline() is None
+
+
+async def test_an_outage_spends_no_try(world: PostgresWorld) -> None:
+    """What the store kept from being tried was not tried: however long it lasts, nothing healthy is parked."""
+    await recorded(world, issued("F"))
+    desk = Desk(world)
+    store_of(world).before_commit = len(PATIENCE_SECONDS) + 1
+    with pytest.raises(StoreUnavailableError):
+        await desk.reconciler.drain(Queue.INVOICE_CHANGED)
+    assert [row["attempts"] for row in await world.rows("SELECT attempts FROM pending")] == [0]
+    await world.later(2)
+    await desk.reconciler.drain(Queue.INVOICE_CHANGED)
+    assert await states(world) == {"F": "payable"}
 
 
 async def test_a_claim_whose_outcome_is_unknown_costs_an_attempt_and_a_lease(world: PostgresWorld) -> None:

@@ -315,6 +315,12 @@ class MemoryStore:
             if (payment.regie, payment.reference) not in aside and not self._evidence_under_way(payment)
         ]
 
+    async def give_back(self, events: Sequence[Event]) -> None:
+        """Take back one attempt at events that could not be tried; see the port."""
+        for event in events:
+            if waiting := self.tables.pending.get(event.place):
+                waiting.attempts = max(waiting.attempts - 1, 0)
+
     async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
         """Make the oldest hold that is over a pending event; see the port."""
         due = [payment for payment in self._endable() if payment.id % parts == part]

@@ -58,6 +58,10 @@ class Store(Protocol):
         """
         ...
 
+    async def give_back(self, events: Sequence[Event]) -> None:
+        """Take back one attempt at events that the store itself kept from being tried: no fault of theirs."""
+        ...
+
     async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
         """Make a part's oldest hold that is over a pending event: its end fails, and others wait for theirs."""
         ...

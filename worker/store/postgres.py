@@ -275,6 +275,11 @@ class PostgresStore:
             loaded.now = max(loaded.now, due[-1]["payable_again_at"])  # a clock set back meanwhile takes no end back
             return await _reconcile(conn, loaded, events, decide, _Callbacks([], {}))
 
+    async def give_back(self, events: Sequence[Event]) -> None:
+        """Take back one attempt at events that could not be tried; see the port."""
+        async with self._transaction() as conn:
+            await conn.execute(QUERIES.give_back, [event.place for event in events])
+
     async def set_aside_due_hold(self, part: int = 0, parts: int = 1) -> None:
         """Make the oldest hold that is over a pending event; see the port."""
         async with self._connection() as conn:

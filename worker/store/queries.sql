@@ -578,6 +578,12 @@ SET
 WHERE place = $1
 RETURNING parked;
 
+-- name: give_back
+-- What could not be tried has not been tried; its lease ends by itself.
+UPDATE pending
+SET attempts = greatest(attempts - 1, 0)
+WHERE place = ANY($1::bigint[]);
+
 -- name: due_holds
 -- Holds that are over, without those whose evidence was there in time and is not tried yet, or is being tried for the
 -- first time since less than 2 s: evidence comes first. Nor those that were set aside. Looks from a low-water mark on,

@@ -221,8 +221,11 @@ ORDER BY e.place
 LIMIT $1;
 
 -- name: outcome
--- $1 place: what became of an event, and the reference of the payment that it names.
-SELECT o.outcome, o.reason, e.regie, e.data ->> 'reference' AS reference
+-- $1 place: what became of an event, and the reference of the payment that it is about. A start that was refused as no
+-- payment names another's: who reads `started` there would send a family away to pay something else.
+SELECT
+    o.outcome, o.reason, e.regie,
+    CASE WHEN o.reason NOT IN ('payment_conflict', 'gateway_reference_in_use') THEN e.data ->> 'reference' END AS reference
 FROM outcomes AS o
 JOIN events AS e ON e.place = o.place
 WHERE o.place = $1;

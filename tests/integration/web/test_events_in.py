@@ -359,6 +359,23 @@ async def test_a_duplicate_of_what_is_reconciled_is_answered_at_once(api: Api) -
     assert said["payment"]["state"] == "started"
 
 
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (started(lines={"F-1": 500}, event_id="other"), "payment_conflict"),
+        (started("P-2", lines={"F-2": 500}, gateway_reference="P-1"), "gateway_reference_in_use"),
+    ],
+    ids=["other amounts", "a gateway reference of another payment"],
+)
+async def test_a_refused_start_shows_nobody_elses_payment(api: Api, start: dict[str, Any], reason: str) -> None:
+    """Whoever reads `started` sends the family away: that payment is not what was asked for."""
+    await api.post(started())
+    await api.post(start)
+    await api.app.reconcile()
+    said = await (await asyncio.wait_for(api.post(start, Prefer="wait=10"), 5)).json()
+    assert (said["outcome"], said["reason"], "payment" in said) == ("refused", reason, False)
+
+
 async def test_a_conflict_does_not_wait(api: Api) -> None:
     """There is nothing to wait for."""
     await api.post(issued())
