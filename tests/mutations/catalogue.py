@@ -388,8 +388,8 @@ KEPT = (
     Mutation(
         "the sweep does not wait for evidence",
         QUERIES,
-        "            AND (w.attempts = 0 OR (",
-        "            AND (w.attempts < 0 OR (",
+        "                AND (x.attempts = 0 OR (x.attempts = 1",
+        "                AND (x.attempts < 0 OR (x.attempts = 1",
         (STORE + "evidence_comes_before_the_timeout",),
     ),
 )
