@@ -23,14 +23,12 @@ def main(arguments: list[str]) -> int:
     unknown = sorted(set(chosen.names) - set(NAMES))
     if unknown:
         parser.error(f"no such measurement: {', '.join(unknown)}")
-    figures: list[Figure] = []
     for name in chosen.names or NAMES:
         print(f"{name}…", file=sys.stderr, flush=True)
         found = uvloop.run(measure(name, quick=chosen.quick))
         print(document.lines(found), flush=True)
-        figures += found
-    if chosen.write:
-        document.write(figures)
+        if chosen.write:
+            document.write(found)
     return 0
 
 

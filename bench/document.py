@@ -2,8 +2,7 @@
 
 import os
 import platform
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from bench.figures import Figure
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN: Final = "<!-- begin: written by `python -m bench --write` -->"
 END: Final = "<!-- end -->"
+HEADER: Final = ("| what | to reach | measured | how |", "|---|---|---|---|")
 
 
 def lines(figures: Sequence[Figure]) -> str:
@@ -22,10 +22,14 @@ def lines(figures: Sequence[Figure]) -> str:
     )
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """Figures as Markdown."""
-    rows = [f"| {each.what} | {each.to_reach} | **{each.measured}** | {each.how} |" for each in figures]
-    return "\n".join(["| what | to reach | measured | how |", "|---|---|---|---|", *rows])
+def table(rows: Iterable[str]) -> str:
+    """Rows as a Markdown table."""
+    return "\n".join([*HEADER, *rows])
+
+
+def row(figure: Figure) -> str:
+    """One figure as a row of the table."""
+    return f"| {figure.what} | {figure.to_reach} | **{figure.measured}** | {figure.how} |"
 
 
 def machine() -> str:
@@ -35,10 +39,15 @@ def machine() -> str:
 
 
 def write(figures: Sequence[Figure]) -> None:
-    """Replace the table in the document, and the words on when and where it was measured."""
+    """Replace these rows of the document's table, and the words on when and where they were measured."""
     text = DOCUMENT.read_text("utf-8")
-    said = f"Measured on {datetime.now(UTC).date().isoformat()}: {machine()}, load {os.getloadavg()[0]:.1f} at the end."
-    block = f"{BEGIN}\n{said}\n\n{table(figures)}\n{END}"
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    assert pattern.search(text), f"{DOCUMENT} has lost its markers"
-    DOCUMENT.write_text(pattern.sub(lambda _: block, text), "utf-8")
+    before, rest = text.split(BEGIN)
+    block, after = rest.split(END)
+    rows = {_what(line): line for line in block.splitlines() if line.startswith("| ") and line not in HEADER}
+    rows |= {figure.what: row(figure) for figure in figures}
+    said = f"Last measured on {datetime.now(UTC).date().isoformat()}: {machine()}."
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{said}\n\n{table(rows.values())}\n{END}{after}", "utf-8")
+
+
+def _what(line: str) -> str:
+    return line.split(" | ", 1)[0].removeprefix("| ")

@@ -25,7 +25,7 @@ class Size(NamedTuple):
     rounds: int
 
 
-FULL: Final = Size(payments=8_000, rounds=5)
+FULL: Final = Size(payments=3_000, rounds=3)
 QUICK: Final = Size(payments=300, rounds=1)
 
 

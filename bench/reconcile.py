@@ -28,7 +28,7 @@ class Size(NamedTuple):
     rounds: int
 
 
-FULL: Final = Size(payments=20_000, naive_payments=400, rounds=5)
+FULL: Final = Size(payments=20_000, naive_payments=400, rounds=3)
 QUICK: Final = Size(payments=400, naive_payments=10, rounds=1)
 
 
