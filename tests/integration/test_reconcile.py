@@ -62,6 +62,18 @@ class AmbiguousStore(PostgresStore):
             self.after_commit -= 1
             raise StoreUnavailableError("lost after the commit")
 
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[Any]:
+        spared = self.claims_are_spared and CLAIMING.get()
+        if self.before_commit and not spared:
+            self.before_commit -= 1
+            raise StoreUnavailableError("lost before the statement")
+        async with super()._statement() as connection:
+            yield connection
+        if self.after_commit and not spared:
+            self.after_commit -= 1
+            raise StoreUnavailableError("lost after the commit")
+
     async def claim(self, queue: Queue, limit: int) -> list[Event]:
         """Claim; only a test about claims breaks these."""
         token = CLAIMING.set(True)
