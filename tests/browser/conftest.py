@@ -63,21 +63,28 @@ class Town:
         return [payment["state"] for payment in found["payments"]]
 
     def wait_until_ready(self) -> None:
-        """Wait until Lettrage takes events and the portal answers."""
+        """Wait until the portal answers and Lettrage reconciles: its worker may start long after its web is ready."""
         addresses = self.installation.addresses
         _until(lambda: _answers(f"{addresses.lettrage}/readyz"))
         _until(lambda: _answers(self.portal))
+        _until(self._reconciles)
+
+    def _reconciles(self) -> bool:
+        first = issued(Invoice("enfance", "NAV-000", Family("D-0000", "Nobody"), 100, "The first"))
+        return self._post(first, Prefer="wait=5").status_code == requests.codes.ok
 
     def _issue(self, invoice: Invoice) -> None:
-        headers = {**self._token, "Content-Type": "application/cloudevents+json"}
-        answer = requests.post(
+        answer = self._post(issued(invoice))
+        assert answer.status_code == requests.codes.accepted, answer.text
+        _until(lambda: self._read(invoice) is not None)
+
+    def _post(self, event: dict[str, Any], **headers: str) -> requests.Response:
+        return requests.post(
             f"{self.installation.addresses.lettrage}/v1/events",
-            data=json.dumps(issued(invoice)),
-            headers=headers,
+            data=json.dumps(event),
+            headers={**self._token, "Content-Type": "application/cloudevents+json", **headers},
             timeout=HTTP_SECONDS,
         )
-        assert answer.status_code == 202, answer.text
-        _until(lambda: self._read(invoice) is not None)
 
     def _read(self, invoice: Invoice) -> dict[str, Any] | None:
         address = f"{self.installation.addresses.lettrage}/v1/regies/{invoice.regie}/invoices/{invoice.number}"
