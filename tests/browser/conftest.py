@@ -32,6 +32,7 @@ QUIET = (
 READY_SECONDS = 90
 POLL_SECONDS = 0.1
 HTTP_SECONDS = 10
+RECONCILED, ACCEPTED = 200, 202
 SIZES = {"desktop": (1100, 800), "phone": (390, 800)}
 """Width and height in CSS pixels."""
 NUMBERS = itertools.count(1)
@@ -71,11 +72,11 @@ class Town:
 
     def _reconciles(self) -> bool:
         first = issued(Invoice("enfance", "NAV-000", Family("D-0000", "Nobody"), 100, "The first"))
-        return self._post(first, Prefer="wait=5").status_code == requests.codes.ok
+        return self._post(first, Prefer="wait=5").status_code == RECONCILED
 
     def _issue(self, invoice: Invoice) -> None:
         answer = self._post(issued(invoice))
-        assert answer.status_code == requests.codes.accepted, answer.text
+        assert answer.status_code == ACCEPTED, answer.text
         _until(lambda: self._read(invoice) is not None)
 
     def _post(self, event: dict[str, Any], **headers: str) -> requests.Response:
