@@ -152,7 +152,12 @@ WITH relaxed AS MATERIALIZED (
 due AS (
     SELECT DISTINCT p.place
     FROM (SELECT payment_id FROM holds WHERE payable_again_at <= statement_timestamp() ORDER BY payable_again_at LIMIT $1) AS h
-    INNER JOIN gateway_references AS r ON h.payment_id = r.payment_id
+    INNER JOIN LATERAL (
+        SELECT g.regie, g.gateway_reference
+        FROM gateway_references AS g
+        WHERE g.payment_id = h.payment_id
+        OFFSET 0
+    ) AS r ON true
     INNER JOIN LATERAL (
         SELECT w.place
         FROM pending AS w
