@@ -103,7 +103,7 @@ async def _burst(url: str, redis_url: str, store: PostgresStore, size: Size) -> 
         connection = await asyncpg.connect(url)
         left = "SELECT EXISTS (SELECT FROM holds WHERE payable_again_at < now() - interval '10 s')"
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await connection.fetchval("SELECT last_value FROM outcomes_applied_seq_seq") < size.due:
+            while await connection.fetchval("SELECT last_value FROM outcomes_applied_seq_seq") < size.due + size.trickling:
                 await asyncio.sleep(LOOK_SECONDS)  # cheaply, until it is worth looking at the holds themselves
             while await connection.fetchval(left):
                 await asyncio.sleep(LOOK_SECONDS)
