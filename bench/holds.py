@@ -101,10 +101,11 @@ async def _burst(url: str, redis_url: str, store: PostgresStore, size: Size) -> 
         began = time.perf_counter()
         paying = asyncio.create_task(_pay(url, Bell(redis_url), store, size))
         connection = await asyncpg.connect(url)
+        written = "SELECT last_value FROM outcomes_applied_seq_seq"  # cheap; says when it is worth looking at the holds
         left = "SELECT EXISTS (SELECT FROM holds WHERE payable_again_at < now() - interval '10 s')"
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await connection.fetchval("SELECT last_value FROM outcomes_applied_seq_seq") < size.due + size.trickling:
-                await asyncio.sleep(LOOK_SECONDS)  # cheaply, until it is worth looking at the holds themselves
+            while await connection.fetchval(written) < size.due + size.trickling:
+                await asyncio.sleep(LOOK_SECONDS)
             while await connection.fetchval(left):
                 await asyncio.sleep(LOOK_SECONDS)
         seconds = time.perf_counter() - began
