@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import DATA, Event, EventType
+from schemas.events import DATA, Event
 from schemas.records import (
     Adjustment,
     AdjustmentKind,
@@ -65,11 +65,6 @@ def event(row: Row) -> Event:
         trace=row["trace"],
         reported=row.get("reported", False),
     )
-
-
-def data_of(kind: EventType, text: str) -> Any:  # noqa: ANN401 - one of the structs of DATA
-    """Read an event's data."""
-    return _READERS[kind.value][1].decode(text)
 
 
 def policy(text: str) -> Policy:
