@@ -207,6 +207,7 @@ def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report:
     began = time.perf_counter()
     body = base64.b64decode(callback.body)
     report = interpret(gateway, callback.method, callback.query, body, callback.headers or {})
+    assert isinstance(report, Report)
     outcome = report.result.name.lower() if report.verified else report.why or "unverified"
     metrics.GATEWAY_REQUESTS.labels(gateway.kind, outcome).inc()
     metrics.GATEWAY_REQUEST_SECONDS.labels(gateway.kind).observe(time.perf_counter() - began)

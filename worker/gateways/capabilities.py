@@ -16,13 +16,20 @@ class AmountUnit(StrEnum):
 class Capability:
     """One eopayment kind.
 
+    `callback_is_proof`: a signed callback can be believed. `pollable`: the gateway can be asked about a payment, by
+    its reference; where a callback is no proof, a callback makes us ask. `poll_seconds`: when to ask after the start
+    of a payment with a hold of half an hour. `idle_seconds`: for how long a payer can be on the payment page; an
+    answer "in progress" is doubt for so long and no longer. `own_options`: ours, beside the library's.
     `merchant` and the secrets are the options without which an answer cannot be tied to this régie: they have
     no defaults. `reference_fields` are where a raw callback names its payment, the first present wins.
     """
 
     callback_is_proof: bool = False
     pollable: bool = False
+    poll_seconds: tuple[int, ...] = ()
+    idle_seconds: int = 900
     amount_unit: AmountUnit = AmountUnit.CENTS
+    own_options: tuple[str, ...] = ()
     test_only: bool = False
     merchant: tuple[str, ...] = ()
     production_secrets: tuple[str, ...] = ()
@@ -30,6 +37,10 @@ class Capability:
     reference_fields: tuple[str, ...] = ()
     reply_body: bytes = b""
 
+
+POLL_SECONDS = (120, 300, 600, 960, 1500, 1740)
+"""2, 5, 10, 16, 25 and 29 minutes: often while a family pays, past the 15 minutes of PayFiP's idOp, and just before
+the hold ends, so that its end is decided knowingly."""
 
 CAPABILITIES: dict[str, Capability] = {
     "dummy": Capability(
@@ -53,6 +64,8 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "payfip_ws": Capability(
         pollable=True,
+        poll_seconds=POLL_SECONDS,
+        own_options=("service_url",),
         merchant=("numcli",),
         reference_fields=("idOp", "idop"),
     ),
@@ -78,17 +91,22 @@ CAPABILITIES: dict[str, Capability] = {
         reference_fields=("COMPLUS", "complus", "orderID", "ORDERID", "orderid"),
     ),
     "mollie": Capability(
+        pollable=True,
+        poll_seconds=POLL_SECONDS,
         production_secrets=("api_key",),
         test_secrets=("api_key",),
         reference_fields=("id",),
     ),
     "keyware": Capability(
+        pollable=True,
+        poll_seconds=POLL_SECONDS,
         production_secrets=("api_key",),
         test_secrets=("api_key",),
         reference_fields=("order_id",),
     ),
     "saga": Capability(
         pollable=True,
+        poll_seconds=POLL_SECONDS,
         amount_unit=AmountUnit.EUROS,
         merchant=("base_url", "num_service", "compte"),
         reference_fields=("idop",),
@@ -96,6 +114,7 @@ CAPABILITIES: dict[str, Capability] = {
     "worldline": Capability(
         callback_is_proof=True,
         pollable=True,
+        poll_seconds=POLL_SECONDS,
         merchant=("pspid",),
         production_secrets=("api_key", "api_secret"),
         test_secrets=("api_key", "api_secret"),

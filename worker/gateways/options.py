@@ -1,6 +1,6 @@
 """A régie's gateway options, checked when the configuration loads: every fault at once, never a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from worker.gateways.capabilities import CAPABILITIES, Capability
@@ -17,7 +17,7 @@ def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[P
     return [
         *_mode_problems(kind, mode, capability),
         *_missing(mode, capability, options, known),
-        *_unknown(options, known),
+        *_unknown(options, [*known, *capability.own_options]),
         *(problem for name in options if name in known for problem in _invalid(known[name], options[name])),
         *_disagreeing(mode, options),
     ]
@@ -42,7 +42,7 @@ def _missing(
     return problems
 
 
-def _unknown(options: Mapping[str, object], known: Mapping[str, OptionDescription]) -> list[Problem]:
+def _unknown(options: Mapping[str, object], known: Collection[str]) -> list[Problem]:
     allowed = ", ".join(sorted(known))
     return [Problem(key=name, message=f"unknown option; allowed: {allowed}") for name in options if name not in known]
 

@@ -30,6 +30,41 @@ class RawCallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a callback says that proves nothing by itself: ask its gateway about this reference."""
+
+    gateway_reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a gateway is asked about. `age_seconds`: since the portal told us of this reference."""
+
+    gateway_reference: str
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a gateway said when asked (`report.asked`), and its own words, kept for whoever must prove it."""
+
+    report: Report
+    raw: bytes = field(default=b"", repr=False)
+
+
+class GatewayUnavailableError(Exception):
+    """The gateway could not be asked, or did not answer sensibly: never a reason to believe "not paid".
+
+    `why` is a stable code: `unreachable`, `timeout`, `malfunction`, `protocol`, `unauthorised`.
+    """
+
+    def __init__(self, why: str, said: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a gateway wants to read once its callback is committed."""
 
@@ -44,6 +79,21 @@ class Problem:
 
     key: str
     message: str
+
+
+def failed(gateway: GatewayConfig, reference: str, error: GatewayUnavailableError) -> Answer:
+    """The answer of a gateway that gave none: it stands in for itself until it can be asked again."""
+    report = Report(
+        regie=gateway.regie,
+        gateway_reference=reference,
+        transaction_id="",
+        result=ReportResult.FAILED,
+        verified=True,
+        asked=True,
+        why=error.why,
+        detail=quoted({"said": error.said} if error.said else {}),
+    )
+    return Answer(report=report)
 
 
 def unproven(gateway: GatewayConfig, reference: str, why: str, **differing: str) -> Report:

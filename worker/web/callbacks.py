@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from schemas.events import EventType, GatewayCallback, NewEvent, digest_of
+from schemas.reports import Report
 from worker.app import gateways_of
 from worker.gateways.interpret import interpret, peek, reply
 from worker.settings import Settings
@@ -101,7 +102,8 @@ class CallbacksIn:
         gateway = self._gateways.get(callback.regie)
         if gateway is None:  # it left the configuration, and its keys with it
             return False
-        return interpret(gateway, callback.method, callback.query, body, callback.headers or {}).verified
+        read = interpret(gateway, callback.method, callback.query, body, callback.headers or {})
+        return isinstance(read, Report) and read.verified
 
 
 def _event(callback: GatewayCallback, kind: str, target: bytes, body: bytes) -> NewEvent:

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from schemas.reports import Report, ReportResult
 from tests.unit.gateways.lyra_answers import PAID, regie, signed
+from tests.unit.gateways.reading import report_of
 from worker.gateways.capabilities import CAPABILITIES
-from worker.gateways.interpret import INTERPRETERS, interpret, peek, reply
+from worker.gateways.interpret import INTERPRETERS, peek, reply
 from worker.gateways.port import GatewayConfig
 
 DUMMY = GatewayConfig(regie="cantine", kind="dummy", mode="test")
@@ -15,7 +16,7 @@ DUMMY = GatewayConfig(regie="cantine", kind="dummy", mode="test")
 
 def dummy(query: str, gateway: GatewayConfig = DUMMY) -> Report:
     """A dummy callback, as its service sends it: a GET."""
-    return interpret(gateway, "GET", query, b"", {})
+    return report_of(gateway, "GET", query, b"")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_the_dummy_is_believed_in_a_test_regie(answer: str, result: ReportResult
 
 def test_the_dummy_may_answer_in_the_body() -> None:
     """A POST of the same fields."""
-    report = interpret(DUMMY, "POST", "", b"transaction_id=abc&signed=1&ok=1", {})
+    report = report_of(DUMMY, "POST", "", b"transaction_id=abc&signed=1&ok=1")
     assert report.verified
 
 
@@ -63,7 +64,7 @@ def test_a_dummy_answer_about_nothing_is_unreadable(query: str) -> None:
 def test_a_kind_that_this_version_cannot_read_changes_nothing_and_is_shown(kind: str) -> None:
     """Kept with its reason, whatever it says; also for a gateway that left the configuration."""
     gateway = GatewayConfig(regie="enfance", kind=kind, mode="production")
-    report = interpret(gateway, "POST", "", signed(PAID), {})
+    report = report_of(gateway, "POST", "", signed(PAID))
     assert (report.verified, report.result) == (False, ReportResult.NOTHING)
     assert (report.why, report.detail) == ("gateway_not_interpreted", {"kind": kind})
 
@@ -94,7 +95,7 @@ def test_peek_and_interpret_agree() -> None:
     """Both read the same part when body and query name different payments."""
     query = signed({**PAID, "vads_trans_id": "zzzzzz"}).decode()
     body = signed(PAID)
-    report = interpret(regie(), "POST", query, body, {})
+    report = report_of(regie(), "POST", query, body)
     assert report.gateway_reference == peek("systempayv2", query, body) == "20261123083000_aB3x9Z"
 
 
@@ -118,7 +119,7 @@ def test_no_bytes_break_the_port(kind: str, query: str, body: bytes) -> None:
     """Whatever comes is interpreted without an exception, into text that PostgreSQL can hold."""
     for mode in ("production", "test"):
         gateway = GatewayConfig(regie="enfance", kind=kind, mode=mode, options=dict(regie().options))
-        report = interpret(gateway, "POST", query, body, {})
+        report = report_of(gateway, "POST", query, body)
         claimed = peek(kind, query, body) or ""
         reply(kind, query, body)
         for text in (report.gateway_reference, report.transaction_id, claimed, *report.detail.values()):

@@ -20,7 +20,8 @@ from tests.unit.gateways.lyra_answers import (
     signed,
     without,
 )
-from worker.gateways.interpret import interpret, peek, reply
+from tests.unit.gateways.reading import report_of
+from worker.gateways.interpret import peek, reply
 from worker.gateways.lyra import STATUSES
 from worker.gateways.port import GatewayConfig
 
@@ -30,7 +31,7 @@ TEST_ANSWER = {**PAID, "vads_ctx_mode": "TEST"}
 
 def posted(body: bytes, gateway: GatewayConfig | None = None) -> Report:
     """The notification as Lyra posts it."""
-    return interpret(gateway or regie(), "POST", "", body, {})
+    return report_of(gateway or regie(), "POST", "", body)
 
 
 def assert_proves_nothing(report: Report, why: str) -> None:
@@ -73,7 +74,7 @@ def test_an_algorithm_chosen_by_the_regie_is_the_only_one() -> None:
 def test_the_return_of_the_browser_proves_as_much() -> None:
     """A GET to the return address, which may have parameters of its own before Lyra's."""
     query = "facture=F-12&" + signed(PAID).decode()
-    report = interpret(regie(), "GET", query, b"", {})
+    report = report_of(regie(), "GET", query, b"")
     assert (report.verified, report.result) == (True, ReportResult.PAID)
 
 

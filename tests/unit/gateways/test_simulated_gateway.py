@@ -14,7 +14,7 @@ from examples.gateway.payments import Shop
 from examples.gateway.server import Gateway
 from schemas.reports import Report, ReportResult
 from tests.unit.gateways.lyra_answers import PRODUCTION_KEY, SITE, hmac_signature, regie
-from worker.gateways.interpret import interpret
+from tests.unit.gateways.reading import report_of
 
 REQUEST = {
     "vads_amount": "4250",
@@ -45,7 +45,7 @@ class Lettrage:
 
     async def next_report(self) -> Report:
         """What the adapter makes of the next callback."""
-        return interpret(regie(), "POST", "", await asyncio.wait_for(self.bodies.get(), SOON), {})
+        return report_of(regie(), "POST", "", await asyncio.wait_for(self.bodies.get(), SOON))
 
 
 @dataclass
@@ -108,7 +108,7 @@ async def test_a_choice_is_notified_and_believed(world: World, choice: str, resu
 async def test_an_abandonment_is_told_to_the_browser_alone(world: World) -> None:
     """As at Lyra by default; what the browser brings back is signed all the same."""
     query = await world.choose("annuler")
-    report = interpret(regie(), "GET", query, b"", {})
+    report = report_of(regie(), "GET", query, b"")
     assert (report.verified, report.result) == (True, ReportResult.ABANDONED)
     assert world.nothing_is_sent()
 
