@@ -24,6 +24,20 @@ CREATE TABLE public.adjustments (
 
 COMMENT ON TABLE public.adjustments IS 'Money that moved outside the gateway''s charges; one fact_id counts once.';
 
+CREATE TABLE public.asks (
+    gateway_reference_id bigint NOT NULL,
+    regie text NOT NULL,
+    gateway_reference text NOT NULL,
+    born_at timestamp with time zone,
+    due_at timestamp with time zone,
+    leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    asked_at timestamp with time zone,
+    called_at timestamp with time zone
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
+
+COMMENT ON TABLE public.asks IS 'When a gateway is asked next. due_at NULL: it called about what no payment-started has named. One row per reference, so one ask in flight.';
+
 CREATE TABLE public.charges (
     gateway_reference_id bigint NOT NULL,
     transaction_id text NOT NULL,
@@ -297,12 +311,15 @@ CREATE TABLE public.pending (
     waited boolean DEFAULT false NOT NULL,
     parked boolean DEFAULT false NOT NULL,
     error text,
+    asking boolean DEFAULT false NOT NULL,
     CONSTRAINT pending_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT pending_queue_check CHECK ((queue = ANY (ARRAY['payment-started'::text, 'gateway-callback'::text, 'payment-timeout'::text, 'invoice-changed'::text, 'payment-corrected'::text])))
 )
 WITH (fillfactor='40', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
 
 COMMENT ON TABLE public.pending IS 'Events not applied yet: lease, attempts, parking. Narrow and deleted from, so that a claim costs the same with any history.';
+
+COMMENT ON COLUMN public.pending.asking IS 'A callback that proves nothing by itself: the answer to the ask that it provoked gives it its outcome.';
 
 CREATE TABLE public.policies (
     regie text NOT NULL,
@@ -335,6 +352,9 @@ CREATE TABLE public.schema_migrations (
 
 ALTER TABLE ONLY public.adjustments
     ADD CONSTRAINT adjustments_kind_invoice_id_payment_id_fact_id_key UNIQUE NULLS NOT DISTINCT (kind, invoice_id, payment_id, fact_id);
+
+ALTER TABLE ONLY public.asks
+    ADD CONSTRAINT asks_pkey PRIMARY KEY (gateway_reference_id);
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_pkey PRIMARY KEY (gateway_reference_id, transaction_id);
@@ -397,6 +417,8 @@ CREATE INDEX adjustments_invoice ON public.adjustments USING btree (invoice_id) 
 
 CREATE INDEX adjustments_payment ON public.adjustments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
+CREATE INDEX asks_due ON public.asks USING btree (regie, due_at) WHERE (due_at IS NOT NULL);
+
 CREATE INDEX discrepancies_invoice ON public.discrepancies USING btree (invoice_id) WHERE (invoice_id IS NOT NULL);
 
 CREATE INDEX discrepancies_open ON public.discrepancies USING btree (regie, opened_at, id) WHERE (state = 'open'::text);
@@ -430,6 +452,9 @@ ALTER TABLE ONLY public.adjustments
 
 ALTER TABLE ONLY public.adjustments
     ADD CONSTRAINT adjustments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.asks
+    ADD CONSTRAINT asks_gateway_reference_id_fkey FOREIGN KEY (gateway_reference_id) REFERENCES public.gateway_references(id);
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_gateway_reference_id_fkey FOREIGN KEY (gateway_reference_id) REFERENCES public.gateway_references(id);

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from schemas.events import Event
-from schemas.records import Adjustment, Charge, Discrepancy, GatewayReference, Invoice, Payment
+from schemas.records import Adjustment, Ask, Charge, Discrepancy, GatewayReference, Invoice, Payment
 
 
 class Outcome(StrEnum):
@@ -72,6 +72,7 @@ class Decision(Struct, kw_only=True):
     charges: list[Charge] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
     discrepancies: dict[str, Discrepancy] = field(default_factory=dict)
+    asks: dict[int, Ask] = field(default_factory=dict)
     lateness_seconds: list[float] = field(default_factory=list)
     """One per invoice that a deadline made payable again: how long after it that was decided."""
 

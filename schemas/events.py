@@ -55,6 +55,7 @@ class Queue(StrEnum):
     PAYMENT_TIMEOUT = "payment-timeout"
     INVOICE_CHANGED = "invoice-changed"
     PAYMENT_CORRECTED = "payment-corrected"
+    GATEWAY_ASK = "gateway-ask"
 
 
 QUEUES: dict[EventType, Queue] = {

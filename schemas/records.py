@@ -166,6 +166,27 @@ class GatewayReference(Struct, kw_only=True):
     payment_id: int | None = None
 
 
+class Ask(Struct, kw_only=True):
+    """When a gateway is asked next about one of its references; `due_at` None: not again, unless it calls back."""
+
+    gateway_reference_id: int
+    regie: str
+    gateway_reference: str
+    due_at: datetime | None
+    born_at: datetime | None = None
+    """When a payment-started brought the reference; None: it is known already."""
+
+
+class DueAsk(Struct, kw_only=True, frozen=True):
+    """An ask that is this process's to make. `asked_at`: when it was taken, by the database's clock."""
+
+    gateway_reference_id: int
+    regie: str
+    gateway_reference: str
+    age_seconds: float
+    asked_at: datetime
+
+
 class Charge(Struct, kw_only=True):
     """The highest result that the gateway proved for one of its transactions."""
 
@@ -226,3 +247,5 @@ class Policy(Struct, kw_only=True, frozen=True):
     hold_limit: int = 7200
     watch: int = 86400
     notify: bool = False
+    polls: tuple[int, ...] = ()
+    """When its gateway is asked, after the start of a payment with a hold of half an hour; empty: it cannot be."""

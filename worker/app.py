@@ -20,10 +20,12 @@ from monitoring.outages import Outage
 from monitoring.state import StateGauges
 from schemas.decisions import Done
 from schemas.events import Event, GatewayCallback, Queue
-from schemas.reports import Report
+from schemas.reports import Report, ReportResult
+from worker.asker import Answers, Asker
 from worker.broker import Bell
 from worker.gateways.interpret import interpret
-from worker.gateways.port import GatewayConfig
+from worker.gateways.port import Answer, Claim, GatewayConfig, Question
+from worker.gateways.services import Service, services_of
 from worker.lane import Lane
 from worker.reconcile import Reconciler
 from worker.settings import Settings
@@ -77,11 +79,15 @@ class App:
         self.views = views
         self.bell = bell
         self._state = StateGauges(gauges.readings())
-        self._reconciler = Reconciler(store, Interpreter(gateways_of(settings)), _tell)
+        gateways = gateways_of(settings)
+        self._services = services_of(gateways)
+        self._reconciler = Reconciler(store, Interpreter(gateways), _tell, lambda: self.ring(Queue.GATEWAY_ASK))
+        self._asker = Asker(store, [_Counted(service) for service in self._services], self._take_answers)
         self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
         callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
         self._sweep = Lane(self._reconciler.end_due_holds)
-        self._drains = dict.fromkeys(Queue, _Guarded(self._facts)) | {
+        of_facts = (queue for queue in Queue if queue is not Queue.GATEWAY_ASK)
+        self._drains = dict.fromkeys(of_facts, _Guarded(self._facts)) | {
             Queue.GATEWAY_CALLBACK: _Guarded(callbacks),
             Queue.PAYMENT_TIMEOUT: _Guarded(Lane(self._time_out)),
         }
@@ -108,6 +114,7 @@ class App:
             bell = Bell(settings.redis_url)
             stack.push_async_callback(bell.close)
             app = cls(settings, store, views, gauges, bell)
+            stack.push_async_callback(app.close)
             cls._current = app
             log.info("process_ready", role=role)
             try:
@@ -125,8 +132,18 @@ class App:
         await self.drain(queue)
 
     async def drain(self, queue: Queue) -> None:
-        """Reconcile what waits in that queue, once at a time here. What fails stays pending, for the clock."""
-        await self._drains[queue].run()
+        """Reconcile what waits in that queue, once at a time here. What fails stays pending, for the clock.
+
+        Questions are only begun: a slow gateway keeps nobody waiting here.
+        """
+        if queue is Queue.GATEWAY_ASK:
+            self._asker.wake()
+        else:
+            await self._drains[queue].run()
+
+    async def _take_answers(self, answers: Answers) -> None:
+        await self._reconciler.take_answers(answers)
+        await self._drains[Queue.PAYMENT_CORRECTED].run()
 
     async def end_due_holds(self) -> None:
         """Write the end of every hold that is over, once at a time here. Raises whatever the store does."""
@@ -143,11 +160,21 @@ class App:
 
     async def waiting(self, older_than_seconds: float) -> list[Queue]:
         """Queues that nobody drained for that long; see the store."""
-        return await self.store.waiting(older_than_seconds)
+        found = await self.store.waiting(older_than_seconds)
+        regies = self._asker.regies
+        if regies and await self.store.asks_waiting(regies, older_than_seconds):
+            found.append(Queue.GATEWAY_ASK)
+        return found
 
     def stop(self) -> None:
         """Take nothing new: what is being drained ends after its batch."""
         self._reconciler.stop()
+
+    async def close(self) -> None:
+        """Let what is being asked end and be applied, and hang up."""
+        await self._asker.close()
+        for service in self._services:
+            service.close()
 
     async def scrape(self) -> bytes:
         """The web's `/metrics`: every process's own, and the state gauges while the database answers."""
@@ -175,8 +202,8 @@ class Interpreter:
     def __init__(self, gateways: Mapping[str, GatewayConfig]) -> None:
         self._gateways = gateways
 
-    async def __call__(self, event: Event) -> Report:
-        """What a stored callback says.
+    async def __call__(self, event: Event) -> Report | Claim:
+        """What a stored callback says, or that its gateway is to be asked.
 
         Raises:
             RegieNotConfiguredError: its keys are not here.
@@ -203,15 +230,41 @@ def _tell(done: Done) -> None:
     logs.reconciled(done)
 
 
-def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report:
+def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report | Claim:
     began = time.perf_counter()
     body = base64.b64decode(callback.body)
-    report = interpret(gateway, callback.method, callback.query, body, callback.headers or {})
-    assert isinstance(report, Report)
-    outcome = report.result.name.lower() if report.verified else report.why or "unverified"
-    metrics.GATEWAY_REQUESTS.labels(gateway.kind, outcome).inc()
-    metrics.GATEWAY_REQUEST_SECONDS.labels(gateway.kind).observe(time.perf_counter() - began)
-    return report
+    found = interpret(gateway, callback.method, callback.query, body, callback.headers or {})
+    outcome = "claim" if isinstance(found, Claim) else _outcome(found)
+    _count(gateway.kind, outcome, time.perf_counter() - began)
+    return found
+
+
+class _Counted:
+    """A service whose answers are counted."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.name = service.name
+
+    @property
+    def regies(self) -> list[str]:
+        return self._service.regies
+
+    async def ask(self, regie: str, question: Question) -> Answer:
+        began = time.perf_counter()
+        answer = await self._service.ask(regie, question)
+        outcome = answer.report.why if answer.report.result is ReportResult.FAILED else _outcome(answer.report)
+        _count(self._service.kind_of(regie), f"asked_{outcome}", time.perf_counter() - began)
+        return answer
+
+
+def _outcome(report: Report) -> str:
+    return report.result.name.lower() if report.verified else report.why or "unverified"
+
+
+def _count(kind: str, outcome: str, seconds: float) -> None:
+    metrics.GATEWAY_REQUESTS.labels(kind, outcome).inc()
+    metrics.GATEWAY_REQUEST_SECONDS.labels(kind).observe(seconds)
 
 
 async def _ready_store(settings: Settings, application_name: str) -> PostgresStore:

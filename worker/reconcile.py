@@ -12,15 +12,21 @@ import structlog
 
 from schemas.decisions import Done
 from schemas.events import Event, EventType, NewEvent, Queue, digest_of, report_key
-from schemas.reports import Report
+from schemas.records import DueAsk
+from schemas.reports import Report, ReportResult
 from worker.domain.decide import decide
+from worker.domain.record import PAYMENT_UNKNOWN
+from worker.gateways.port import Answer, Claim
 from worker.store.port import Store, StoreUnavailableError
 
-Interpret = Callable[[Event], Awaitable[Report]]
-"""Reads a callback, asking its gateway where only that is proof. Raises when it can't be read for now."""
+Interpret = Callable[[Event], Awaitable[Report | Claim]]
+"""Reads a callback; a claim is no proof by itself: its gateway is to be asked. Raises when it can't be read for now."""
 
 Observe = Callable[[Done], None]
 """Is told what each transaction did, after its commit."""
+
+Wake = Callable[[], None]
+"""Has whoever asks gateways look what is due; returns at once."""
 
 PassOn = Callable[[], None]
 
@@ -46,13 +52,18 @@ class _Read(NamedTuple):
     reports: Mapping[int, NewEvent]
 
 
+def nobody() -> None:
+    """Wake nobody: nothing here is asked."""
+
+
 class Reconciler:
     """Does the work of a bell: any number of them may run at once, anywhere."""
 
-    def __init__(self, store: Store, interpret: Interpret, observe: Observe) -> None:
+    def __init__(self, store: Store, interpret: Interpret, observe: Observe, ask: Wake = nobody) -> None:
         self._store = store
         self._interpret = interpret
         self._observe = observe
+        self._ask = ask
         self._turn = asyncio.Lock()
         self._stopped = False
 
@@ -103,6 +114,23 @@ class Reconciler:
 
         return pass_on
 
+    async def take_answers(self, answers: Sequence[tuple[DueAsk, Answer]]) -> None:
+        """Apply what gateways answered: for the callbacks that made us ask, else as facts of their own.
+
+        Of several callbacks about one reference the first speaks, the others say nothing new.
+        """
+        waiting = await self._store.called_back([due for due, _ in answers])
+        by_reference = {due.gateway_reference_id: answer for due, answer in answers}
+        first: dict[int, Event] = {}
+        for due, callback in waiting:
+            first.setdefault(due.gateway_reference_id, callback)
+        reports = {callback.place: _report(callback, by_reference[key]) for key, callback in first.items()}
+        await self._store.record(
+            [_own_report(*asked) for asked in answers if asked[0].gateway_reference_id not in first]
+        )
+        if waiting:
+            await self._apply(_Read([callback for _, callback in waiting], reports), _nothing)
+
     async def end_due_holds(self) -> int:
         """Write the end of every hold that is over, its evidence first; answers how many holds."""
         while not self._stopped and (evidence := await self._store.claim_evidence(BATCH)):
@@ -149,16 +177,33 @@ class Reconciler:
             return _Read(list(events), {})
         answers = await asyncio.gather(*map(self._interpret, callbacks), return_exceptions=True)
         reports: dict[int, NewEvent] = {}
+        claims: list[tuple[Event, str]] = []
         for callback, answer in zip(callbacks, answers, strict=True):
             if isinstance(answer, Report):
-                reports[callback.place] = _report(callback, answer)
+                reports[callback.place] = _report(callback, Answer(report=answer))
+            elif isinstance(answer, Claim):
+                claims.append((callback, answer.gateway_reference))
             elif isinstance(answer, Exception):
                 await self._put_off(callback, answer)
             else:
                 raise answer
+        reports |= await self._call_back(claims)
         unread = {callback.place for callback in callbacks} - reports.keys()
         kept = [event for event in events if event.place not in unread]
         return _Read(kept, reports)
+
+    async def _call_back(self, claims: Sequence[tuple[Event, str]]) -> dict[int, NewEvent]:
+        """Let callbacks wait for the answer of their gateway; those about what nobody started are told so now."""
+        if not claims:
+            return {}
+        unowned = await self._store.call_back(claims)
+        if len(unowned) < len(claims):
+            self._ask()
+        return {
+            callback.place: _report(callback, Answer(report=_unknown(callback, reference)))
+            for callback, reference in claims
+            if callback.place in unowned
+        }
 
     async def _apply(self, read: _Read, pass_on: PassOn) -> int:
         """Apply a batch; one that fails is cut in two, until the event that fails stands alone and is put off."""
@@ -232,8 +277,21 @@ def _more_may_wait(events: Sequence[Event]) -> bool:
     return len(events) == BATCH or (len(events) == 1 and events[0].attempts > ALONE_AFTER)
 
 
-def _report(callback: Event, report: Report) -> NewEvent:
+def _unknown(callback: Event, reference: str) -> Report:
+    return Report(
+        regie=callback.regie,
+        gateway_reference=reference,
+        transaction_id="",
+        result=ReportResult.NOTHING,
+        verified=False,
+        why=PAYMENT_UNKNOWN,
+    )
+
+
+def _report(callback: Event, answer: Answer) -> NewEvent:
+    """The report that speaks for a callback. One that its gateway was asked for was received with the answer."""
     source, event_id = report_key(callback.client, callback.source, callback.id)
+    report = answer.report
     return NewEvent(
         client="lettrage",
         source=source,
@@ -242,6 +300,22 @@ def _report(callback: Event, report: Report) -> NewEvent:
         regie=callback.regie,
         data=report,
         digest=digest_of(EventType.GATEWAY_REPORT, report),
-        received_at=callback.received_at,
+        received_at=None if report.asked else callback.received_at,
+        raw=answer.raw or None,
         trace=callback.trace,
+    )
+
+
+def _own_report(due: DueAsk, answer: Answer) -> NewEvent:
+    """The report of an ask that no callback waits for: kept before it is decided, like any other fact."""
+    return NewEvent(
+        client="lettrage",
+        source="/asks",
+        id=f"{due.regie}/{due.gateway_reference}/{due.asked_at.isoformat()}",
+        type=EventType.GATEWAY_REPORT,
+        regie=due.regie,
+        data=answer.report,
+        digest=digest_of(EventType.GATEWAY_REPORT, answer.report),
+        raw=answer.raw or None,
+        subject=due.gateway_reference,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.records import Policy
+from worker.gateways.capabilities import CAPABILITIES
 from worker.secret import Secret, is_reference, names_a_secret
 from worker.table import Faults, Problem, Source, Table, duration_seconds, listed, nearest, quoted, usable_url
 
@@ -359,9 +360,10 @@ def _policy(code: str, table: Table, *, notify: bool) -> Policy:
     hold_limit = table.seconds("hold_limit", max(example.hold_limit, hold))
     if hold_limit < hold and duration_seconds(table.values.get("hold", "1s")):
         table.fault("hold_limit", f"{hold_limit} s is shorter than hold, {hold} s; at least as long")
+    gateway = _gateway(table)
     return Policy(
         label=_label(code, table),
-        gateway=_gateway(table),
+        gateway=gateway,
         mode=table.choice("mode", MODES),
         hold=hold,
         on_cancel=table.choice("on_cancel", ON_CANCEL),
@@ -369,6 +371,7 @@ def _policy(code: str, table: Table, *, notify: bool) -> Policy:
         hold_limit=hold_limit,
         watch=table.seconds("watch", example.watch),
         notify=notify,
+        polls=CAPABILITIES[gateway].poll_seconds if gateway in CAPABILITIES else (),
     )
 
 

@@ -21,6 +21,7 @@ from tests.conftest import database
 from tests.installation import CLIENT, REGIE, Installation
 from tests.unit.gateways.lyra_answers import PAID, signed
 from worker.app import Interpreter, gateways_of
+from worker.gateways.port import Claim
 from worker.reconcile import Reconciler
 
 REFERENCE = "20261123083000_aB3x9Z"
@@ -195,7 +196,7 @@ async def drained(api: Api, begin_with: Queue = Queue.PAYMENT_STARTED) -> list[s
     read: list[str] = []
     interpreter = Interpreter(gateways_of(api.app.settings))
 
-    async def interpret(callback: Event) -> Report:
+    async def interpret(callback: Event) -> Report | Claim:
         read.append(callback.id)
         return await interpreter(callback)
 

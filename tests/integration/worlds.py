@@ -32,6 +32,9 @@ from worker.store.postgres import PostgresStore
 REGIE = "enfance"
 HOLD = 1800
 POLICY = Policy(label="Régie Enfance", gateway="dummy", hold=HOLD)
+ASKED = "piscine"
+ASKED_POLICY = Policy(label="Régie Piscine", gateway="payfip_ws", hold=HOLD, polls=(120, 300, 600, 960, 1500, 1740))
+"""A régie whose gateway can be asked."""
 NUMBERS = itertools.count(1)
 
 
@@ -173,7 +176,7 @@ class MemoryWorld:
 
     def __init__(self) -> None:
         self.passed = timedelta()
-        self.memory = MemoryStore(lambda: datetime.now(UTC) + self.passed, {REGIE: POLICY})
+        self.memory = MemoryStore(lambda: datetime.now(UTC) + self.passed, {REGIE: POLICY, ASKED: ASKED_POLICY})
         self.store: Store = self.memory
 
     async def later(self, seconds: float) -> None:
@@ -246,6 +249,8 @@ LATER = """
 UPDATE pending SET leased_until = leased_until - $1::interval, claimed_at = claimed_at - $1::interval;
 UPDATE events SET received_at = received_at - $1::interval;
 UPDATE holds SET payable_again_at = payable_again_at - $1::interval;
+UPDATE asks SET born_at = born_at - $1::interval, due_at = due_at - $1::interval, asked_at = asked_at - $1::interval,
+    leased_until = leased_until - $1::interval, called_at = called_at - $1::interval;
 UPDATE invoices SET fact_time = fact_time - $1::interval, issue_time = issue_time - $1::interval;
 UPDATE charges SET received_at = received_at - $1::interval;
 UPDATE payments

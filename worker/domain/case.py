@@ -7,6 +7,7 @@ from schemas.events import Event
 from schemas.records import (
     Adjustment,
     AdjustmentKind,
+    Ask,
     Charge,
     Discrepancy,
     GatewayReference,
@@ -141,6 +142,16 @@ class Case:
         for line in payment.lines:
             line.held = False
         self.touch_payment(payment)
+
+    def ask(self, reference: GatewayReference, due_at: datetime | None, born_at: datetime | None = None) -> None:
+        """Say when the gateway is asked next about one of its references."""
+        self.decision.asks[reference.id] = Ask(
+            gateway_reference_id=reference.id,
+            regie=reference.regie,
+            gateway_reference=reference.gateway_reference,
+            due_at=due_at,
+            born_at=born_at,
+        )
 
     def tell_discrepancy(self, shown: Discrepancy, kind: str) -> None:
         """Keep a discrepancy that opened or is done with, and tell the portal."""

@@ -56,9 +56,14 @@ def decide(dossier: Dossier, events: Sequence[Event], policy: Policy, now: datet
         case.touched.clear()
         outcome, reason = RECORD[event.type](case, event)
         case.decision.outcomes.append(Applied(place=event.place, outcome=outcome, reason=reason.value))
-        if outcome is not Outcome.IGNORED or reason is Reason.GATEWAY_CANNOT_SAY:
+        if outcome is not Outcome.IGNORED or _was_asked(event):
             _derive(case, reason)
     return case.decision
+
+
+def _was_asked(event: Event) -> bool:
+    """Tell an answer to our own question: even without news it can begin or end a doubt."""
+    return event.type is EventType.GATEWAY_REPORT and event.data.asked
 
 
 def _derive(case: Case, reason: Reason) -> None:

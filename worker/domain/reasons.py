@@ -53,6 +53,7 @@ class Reason(StrEnum):
     UNVERIFIED_CALLBACK = "unverified_callback"
     TEST_PAYMENT = "test_payment"
     GATEWAY_CANNOT_SAY = "gateway_cannot_say"
+    GATEWAY_KNOWS_NO_PAYMENT = "gateway_knows_no_payment"
     NOT_ABOUT_MONEY = "not_about_money"
     # discrepancies
     DISCREPANCY_RESOLVED = "discrepancy_resolved"

@@ -13,6 +13,7 @@ from schemas.records import (
     Discrepancy,
     DiscrepancyKind,
     DiscrepancyState,
+    GatewayReference,
     Invoice,
     InvoiceState,
     Line,
@@ -20,8 +21,9 @@ from schemas.records import (
     Resolution,
 )
 from schemas.reports import Report, ReportResult
+from worker.domain.asking import CANNOT_SAY, first_ask, next_ask
 from worker.domain.case import Case
-from worker.domain.keys import SEPARATOR, gateway_reference_of, unproven_id, unproven_kind
+from worker.domain.keys import SEPARATOR, discrepancy_id, gateway_reference_of, unproven_id, unproven_kind
 from worker.domain.money import RANK, net_settled
 from worker.domain.reasons import Reason
 
@@ -41,6 +43,9 @@ RESULTS = {
     ReportResult.REFUSED: Reason.REFUSED_BY_GATEWAY,
     ReportResult.ABANDONED: Reason.CANCELLED_BY_PAYER,
 }
+
+PAYMENT_UNKNOWN = "payment_unknown"
+"""Why a callback that is no proof by itself could not even be asked about: no payment-started has named it yet."""
 
 RELEASES = {
     ReportResult.REFUSED: Reason.RELEASED_BY_REFUSAL,
@@ -179,11 +184,19 @@ def payment_started(case: Case, event: Event) -> Named:
     if payment.state is not None:
         if reference.payment_id == payment.id:
             return IGNORED, Reason.PAYMENT_ALREADY_STARTED
-        case.own(reference, payment)
+        _own(case, event, reference, payment)
         return APPLIED, Reason.GATEWAY_REFERENCE_ADDED
     _open_payment(case, event, payment)
-    case.own(reference, payment)
+    _own(case, event, reference, payment)
     return _take_hold(case, payment)
+
+
+def _own(case: Case, event: Event, reference: GatewayReference, payment: Payment) -> None:
+    """Give a payment its gateway reference; from now on the gateway is asked about it, if it can be."""
+    case.own(reference, payment)
+    due_at = first_ask(case.policy, payment, case.now)
+    if due_at is not None:
+        case.ask(reference, due_at, born_at=min(said_at(event), event.received_at))
 
 
 def _cents_by_invoice(payment: Payment) -> dict[int, int]:
@@ -281,22 +294,79 @@ def payment_timed_out(case: Case, event: Event) -> Named:
 def gateway_report(case: Case, event: Event) -> Named:
     """What a gateway said. Only a verified answer of the régie's own mode is a fact about money."""
     report: Report = event.data
+    reference = case.references.get(report.gateway_reference)
+    payment = None if reference is None else case.owner(reference)
+    if reference is not None and payment is not None and report.asked:
+        _answered(case, reference, payment, report)
     if not report.verified or (report.test and case.policy.mode != "test"):
         return _unproven(case, event)
-    reference = case.references[report.gateway_reference]
-    payment = case.owner(reference)
-    if payment is not None and report.asked:
-        _note_doubt(case, payment, report)
-    if report.result in {ReportResult.WAITING, ReportResult.FAILED}:
+    assert reference is not None, "whoever locks a proven report creates its reference"
+    _explain_unproven(case, event)
+    if report.result in CANNOT_SAY:
         return IGNORED, Reason.GATEWAY_CANNOT_SAY
     if report.result is ReportResult.NOTHING:
-        return IGNORED, Reason.NOT_ABOUT_MONEY
+        return IGNORED, Reason.GATEWAY_KNOWS_NO_PAYMENT if report.asked else Reason.NOT_ABOUT_MONEY
     if not _charge(case, event, reference.id):
         return IGNORED, Reason.RESULT_ALREADY_KNOWN
     if payment is None:
         return APPLIED, Reason.WAITS_FOR_PAYMENT
     case.touch_payment(payment)
+    _end_silence(case, payment)
     return APPLIED, _release(case, payment, report) or RESULTS[report.result]
+
+
+def _answered(case: Case, reference: GatewayReference, payment: Payment, report: Report) -> None:
+    """What an ask changes whatever its answer: the doubt, when to ask again, and whether the gateway is silent."""
+    if report.verified:
+        _note_doubt(case, payment, report)
+    due_at = next_ask(case.policy, payment, report, case.now)
+    case.ask(reference, due_at)
+    if report.result not in CANNOT_SAY:
+        _end_silence(case, payment)
+    elif case.policy.polls and due_at is None and payment.first_money_at is None:
+        _note_silence(case, payment, report)
+
+
+def _silence_id(case: Case, payment: Payment) -> str:
+    return discrepancy_id(case.dossier.regie, DiscrepancyKind.GATEWAY_SILENT, payment.reference, "", "")
+
+
+def _note_silence(case: Case, payment: Payment, report: Report) -> None:
+    """The watch is over and the gateway never said what became of the payment: a person must ask it."""
+    key = _silence_id(case, payment)
+    if key in case.dossier.discrepancies:
+        return
+    shown = Discrepancy(
+        id=key,
+        regie=case.dossier.regie,
+        kind=DiscrepancyKind.GATEWAY_SILENT,
+        amount_cents=payment.amount_cents or 0,
+        state=DiscrepancyState.OPEN,
+        opened_at=case.now,
+        changed_at=case.now,
+        payment_id=payment.id,
+        payment=payment.reference,
+        detail={**report.detail, "gateway_reference": report.gateway_reference, "why": report.why},
+    )
+    case.dossier.discrepancies[key] = shown
+    case.tell_discrepancy(shown, "discrepancy.opened")
+
+
+def _end_silence(case: Case, payment: Payment) -> None:
+    _close(case, case.dossier.discrepancies.get(_silence_id(case, payment)))
+
+
+def _explain_unproven(case: Case, event: Event) -> None:
+    """A callback that came before its payment-started needs nobody any more: its gateway has spoken for it."""
+    shown = case.dossier.discrepancies.get(unproven_id(event))
+    if shown is not None and event.data.asked and shown.detail.get("why") == PAYMENT_UNKNOWN:
+        _close(case, shown)
+
+
+def _close(case: Case, shown: Discrepancy | None) -> None:
+    if shown is not None and shown.state is DiscrepancyState.OPEN:
+        shown.state, shown.changed_at = DiscrepancyState.CLOSED, case.now
+        case.tell_discrepancy(shown, "discrepancy.resolved")
 
 
 def _charge(case: Case, event: Event, reference_id: int) -> bool:
@@ -325,7 +395,7 @@ def _charge(case: Case, event: Event, reference_id: int) -> bool:
 
 def _note_doubt(case: Case, payment: Payment, report: Report) -> None:
     """While a gateway that can be asked cannot say, a régie may choose to keep the hold, up to its limit."""
-    payment.doubt = report.result in {ReportResult.WAITING, ReportResult.FAILED}
+    payment.doubt = report.result in CANNOT_SAY
     case.touch_payment(payment)
     if case.over(payment) or payment.deadline is None or payment.hold_limit is None:
         return

@@ -10,13 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from schemas.decisions import Applied, Decision, Done, Effect, JournalEntry
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of, report_key
 from schemas.records import (
     Adjustment,
+    Ask,
     Charge,
     Discrepancy,
+    DueAsk,
     GatewayReference,
     Invoice,
     Payment,
@@ -27,6 +30,8 @@ from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
 from worker.store.port import Decide
 
 LEASE = timedelta(seconds=2)
+ASK_LEASE = timedelta(seconds=20)
+CALLBACK_LEASE = timedelta(seconds=30)
 LAST_TRY = 8
 ALONE_AFTER = 2
 EVIDENCE = {EventType.GATEWAY_CALLBACK, EventType.GATEWAY_REPORT}
@@ -43,7 +48,27 @@ class Waiting(Struct):
     leased_until: datetime | None = None
     claimed_at: datetime | None = None
     parked: bool = False
+    asking: bool = False
     error: str | None = None
+
+
+class Asking(Struct):
+    """What PostgreSQL keeps in `asks`."""
+
+    reference: GatewayReference
+    due_at: datetime | None = None
+    born_at: datetime | None = None
+    leased_until: datetime | None = None
+    asked_at: datetime | None = None
+    called_at: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        """Tell whether it can be taken."""
+        return self.due_at is not None and self.due_at <= now and (self.leased_until or now) <= now
+
+    def was_called_since(self) -> bool:
+        """Tell whether the gateway called after it was asked."""
+        return self.called_at is not None and (self.asked_at is None or self.called_at > self.asked_at)
 
 
 class Outcome(Struct):
@@ -66,6 +91,7 @@ class Tables(Struct):
     charges: dict[tuple[int, str], Charge] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     discrepancies: dict[str, Discrepancy] = field(default_factory=dict)
+    asks: dict[int, Asking] = field(default_factory=dict)
     journal: list[JournalEntry] = field(default_factory=list)
     outbox: list[Effect] = field(default_factory=list)
 
@@ -301,6 +327,81 @@ class MemoryStore:
         tables.discrepancies.update(decision.discrepancies)
         tables.journal.extend(decision.journal)
         tables.outbox.extend(decision.effects)
+        for ask in decision.asks.values():
+            self._plan(ask)
+
+    def _plan(self, ask: Ask) -> None:
+        """Plan the next ask: at once, when the gateway called after it was asked; forget what needs no more."""
+        key = ask.gateway_reference_id
+        known = self.tables.asks.get(key) or Asking(self.tables.references[key])
+        due_at = self._clock() if known.was_called_since() else ask.due_at
+        self.tables.asks[key] = replace(known, due_at=due_at, born_at=known.born_at or ask.born_at, leased_until=None)
+        if due_at is None:
+            del self.tables.asks[key]
+
+    async def call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
+        """Take callbacks that make us ask; see the port."""
+        unowned: set[int] = set()
+        for event, name in claims:
+            self._create(Names(references={(event.regie, name)}))
+            reference = next(r for r in self.tables.references.values() if _name(r) == (event.regie, name))
+            self._note_call(reference)
+            if (waiting := self.tables.pending.get(event.place)) is not None:
+                waiting.asking, waiting.attempts = True, min(waiting.attempts, 2)
+                waiting.leased_until = self._clock() + CALLBACK_LEASE
+            if reference.payment_id is None:
+                unowned.add(event.place)
+        return unowned
+
+    def _note_call(self, reference: GatewayReference) -> None:
+        known = self.tables.asks.get(reference.id) or Asking(reference)
+        due_at = known.due_at
+        if reference.payment_id is not None:
+            due_at = min(due_at or self._clock(), self._clock())
+        self.tables.asks[reference.id] = replace(known, called_at=self._clock(), due_at=due_at)
+
+    async def claim_asks(self, regies: Sequence[str], limit: int) -> list[DueAsk]:
+        """Take asks that are due; see the port."""
+        now = self._clock()
+        due = [a for a in self.tables.asks.values() if a.reference.regie in regies and a.is_due(now)]
+        due.sort(key=lambda asking: (asking.due_at, asking.reference.id))
+        for asking in due[:limit]:
+            asking.asked_at, asking.leased_until = now, now + ASK_LEASE
+        return [self._due_ask(asking, now) for asking in due[:limit]]
+
+    def _due_ask(self, asking: Asking, now: datetime) -> DueAsk:
+        owner = self.tables.references[asking.reference.id].payment_id
+        started = None if owner is None else self.tables.payments[owner].start_time
+        return DueAsk(
+            gateway_reference_id=asking.reference.id,
+            regie=asking.reference.regie,
+            gateway_reference=asking.reference.gateway_reference,
+            age_seconds=(now - (asking.born_at or started or now)).total_seconds(),
+            asked_at=now,
+        )
+
+    async def called_back(self, asks: Sequence[DueAsk]) -> list[tuple[DueAsk, Event]]:
+        """Find the callbacks that wait for asks; see the port."""
+        asked = {(ask.regie, ask.gateway_reference): ask for ask in asks}
+        return [
+            (ask, copy.copy(waiting.event))
+            for _, waiting in sorted(self.tables.pending.items())
+            if waiting.asking
+            and not waiting.parked
+            and (ask := asked.get((waiting.event.regie, waiting.subject or ""))) is not None
+            and waiting.event.received_at <= ask.asked_at
+        ]
+
+    async def asks_waiting(self, regies: Sequence[str], older_than_seconds: float) -> bool:
+        """Tell whether an ask is due that nobody took; see the port."""
+        before = self._clock() - timedelta(seconds=older_than_seconds)
+        return any(
+            asking.reference.regie in regies
+            and asking.is_due(self._clock())
+            and asking.due_at is not None
+            and asking.due_at <= before
+            for asking in self.tables.asks.values()
+        )
 
     async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:
         """Write the end of holds that are over; see the port."""
@@ -398,6 +499,10 @@ def _timed_out(payment: Payment) -> NewEvent:
         digest=digest_of(EventType.PAYMENT_TIMED_OUT, data),
         subject=payment.reference,
     )
+
+
+def _name(reference: GatewayReference) -> tuple[str, str]:
+    return reference.regie, reference.gateway_reference
 
 
 def _key(new: NewEvent) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from schemas.decisions import Decision, Done, Dossier
 from schemas.events import Event, NewEvent, Queue, Receipt
-from schemas.records import Policy
+from schemas.records import DueAsk, Policy
 
 Decide = Callable[[Dossier, Sequence[Event], Policy, datetime], Decision]
 """`worker.domain.decide`: pure, so that a transaction may run it between its reads and its writes."""
@@ -48,6 +48,26 @@ class Store(Protocol):
         applied at once, and giving the callback its outcome. `locked` is called once the rows are: whatever this
         process applies from then on comes after.
         """
+        ...
+
+    async def call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
+        """Take callbacks that prove nothing by themselves, each with the gateway reference that it claims.
+
+        Where a payment owns the reference, its gateway is to be asked at once and the callback waits for the answer;
+        answers the places of the others, of which the payment-started that names them later is told.
+        """
+        ...
+
+    async def claim_asks(self, regies: Sequence[str], limit: int) -> list[DueAsk]:
+        """Take up to `limit` asks of these régies that are due, oldest first, for as long as one may take."""
+        ...
+
+    async def called_back(self, asks: Sequence[DueAsk]) -> list[tuple[DueAsk, Event]]:
+        """Find the callbacks that wait for these asks and were received before the gateway was, in that order."""
+        ...
+
+    async def asks_waiting(self, regies: Sequence[str], older_than_seconds: float) -> bool:
+        """Tell whether an ask of these régies is due that nobody took for that long."""
         ...
 
     async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:

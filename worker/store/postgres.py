@@ -16,9 +16,9 @@ import msgspec
 
 from schemas.decisions import Applied, Decision, Done
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
-from schemas.records import Discrepancy, GatewayReference, Payment, Policy
+from schemas.records import Ask, Discrepancy, DueAsk, GatewayReference, Payment, Policy
 from worker.domain.keys import keys_of
-from worker.store import rows
+from worker.store import asks, rows
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
 from worker.store.port import Decide, StoreUnavailableError
 from worker.store.sql import load
@@ -260,6 +260,35 @@ class PostgresStore:
             locked()
             return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
+    async def call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
+        """Take callbacks that make us ask; see the port."""
+        return await self._again(partial(self._call_back, claims))
+
+    async def _call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
+        named = {event.place: (event.regie, reference) for event, reference in claims}
+        async with self._transaction() as conn:
+            await asks.wait_for_asks(conn, [event for event, _ in claims])
+            loaded = Loaded(names=Names(references=set(named.values())))
+            await _lock_references(conn, loaded)
+            await asks.note_calls(conn, list(loaded.references))
+        owned = {(r.regie, r.gateway_reference) for r in loaded.references.values() if r.payment_id is not None}
+        return {place for place, name in named.items() if name not in owned}
+
+    async def claim_asks(self, regies: Sequence[str], limit: int) -> list[DueAsk]:
+        """Take asks that are due; see the port."""
+        async with self._statement() as conn:
+            return await asks.claim(conn, regies, limit)
+
+    async def called_back(self, due: Sequence[DueAsk]) -> list[tuple[DueAsk, Event]]:
+        """Find the callbacks that wait for asks; see the port."""
+        async with self._connection() as conn:
+            return await asks.called_back(conn, due)
+
+    async def asks_waiting(self, regies: Sequence[str], older_than_seconds: float) -> bool:
+        """Tell whether an ask is due that nobody took; see the port."""
+        async with self._connection() as conn:
+            return await asks.waiting(conn, regies, timedelta(seconds=older_than_seconds))
+
     async def end_due_holds(self, decide: Decide, limit: int, part: int = 0, parts: int = 1) -> Done:
         """Write the end of holds that are over; see the port."""
         return await self._again(partial(self._end_due_holds, decide, limit, part, parts))
@@ -372,7 +401,7 @@ async def _keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[
         QUERIES.keep_own,
         *rows.columns(events, ("source", "id", "type", "regie")),
         [rows.json_text(event.data) for event in events],
-        *rows.columns(events, ("digest", "trace", "received_at")),
+        *rows.columns(events, ("digest", "trace", "received_at", "raw")),
     )
     return {
         (row["source"], row["id"]): _event(by_key[row["source"], row["id"]], row["place"], row["received_at"])
@@ -519,6 +548,9 @@ async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision])
     if references:
         await conn.execute(QUERIES.save_references, *rows.columns(references, ("id", "payment_id")))
     await _append(conn, decisions)
+    planned: list[Ask] = _merge(decision.asks for decision in decisions)
+    if planned:
+        await asks.save(conn, planned)
     discrepancies = _merge(decision.discrepancies for decision in decisions)
     if discrepancies:
         await _save_discrepancies(conn, loaded, discrepancies)

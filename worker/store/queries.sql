@@ -243,13 +243,13 @@ SELECT EXISTS (
 -- name: keep_own
 -- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. They get their
 -- places in the order given.
-INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at)
+INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at, raw)
 SELECT
     'lettrage', i.source, i.id, i.type, i.regie, i.data::jsonb, i.digest, i.trace,
-    coalesce(i.received_at, clock_timestamp())
+    coalesce(i.received_at, clock_timestamp()), i.raw
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[]
-) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, nth)
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[], $9::bytea[]
+) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, raw, nth)
 ORDER BY i.nth
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;

@@ -48,6 +48,7 @@ class Office:
         self.journal: list[JournalEntry] = []
         self.effects: list[Effect] = []
         self.lateness: list[float] = []
+        self.asks: dict[str, float | None] = {}
         self.now = 0.0
         self.place = 0
 
@@ -201,6 +202,9 @@ class Office:
         self.journal.extend(decision.journal)
         self.effects.extend(decision.effects)
         self.lateness.extend(decision.lateness_seconds)
+        for ask in decision.asks.values():
+            due = None if ask.due_at is None else (ask.due_at - BEGINNING).total_seconds()
+            self.asks[ask.gateway_reference] = due
 
     def _check(self, decision: Decision, events: tuple[Event, ...]) -> None:
         """What must hold of every decision, whatever was decided."""
@@ -252,6 +256,14 @@ class Office:
         """The only discrepancy of a kind."""
         (found,) = [row for row in self.dossier.discrepancies.values() if row.kind.value == kind]
         return found
+
+    def discrepancies(self, kind: str) -> list[Discrepancy]:
+        """All of a kind, whatever became of them."""
+        return [row for row in self.dossier.discrepancies.values() if row.kind.value == kind]
+
+    def next_ask(self, gateway_reference: str) -> float | None:
+        """When the gateway is asked next about one of its references, in seconds; None: not again."""
+        return self.asks.get(gateway_reference)
 
     def journal_of(self, number: str) -> list[tuple[str | None, str, str]]:
         """Every change of an invoice: from, to, why."""
