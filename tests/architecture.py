@@ -23,6 +23,7 @@ ROOMS: Final = (
     "worker.cli",
     "worker.web",
     "worker.reconcile",
+    "worker.asker",
     "worker.gateways",
     "worker.store",
     "worker.domain",
