@@ -1,5 +1,6 @@
 """Form fields of a raw callback, and the payment that it claims to be about."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 MAX_FIELDS = 300
@@ -20,6 +21,12 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
     except ValueError:
         return []
     return pairs if "=" in text else []  # bare words are no fields
+
+
+def first_of(pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> str | None:
+    """What the first of these names that is present says first, if a payment may be called so."""
+    fields = dict(reversed(pairs))
+    return next((usable_reference(fields[name]) for name in names if name in fields), None)
 
 
 def usable_reference(text: str) -> str | None:

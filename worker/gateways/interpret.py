@@ -7,19 +7,28 @@ than handing it to a thread: call them where you are. Asking goes to the network
 from collections.abc import Callable, Mapping
 
 from schemas.reports import Report
+from worker.gateways.asked import interpret_claim
 from worker.gateways.capabilities import CAPABILITIES, Capability
 from worker.gateways.dummy import interpret_dummy
-from worker.gateways.fields import pairs_of, usable_reference
+from worker.gateways.fields import first_of, pairs_of
 from worker.gateways.lyra import interpret_lyra, peek_reference
-from worker.gateways.port import Answer, Claim, GatewayConfig, Question, RawCallback, Reply, unproven
+from worker.gateways.payfip import ask_payfip, check_payfip
+from worker.gateways.port import Answer, Checked, Claim, GatewayConfig, Question, RawCallback, Reply, unproven
 
 INTERPRETERS: dict[str, Callable[[GatewayConfig, RawCallback], Report | Claim]] = {
     "dummy": interpret_dummy,
+    "payfip_ws": interpret_claim,
     "systempayv2": interpret_lyra,
 }
 """What each kind's callback proves: a report, or only that its gateway should be asked."""
-ASKERS: dict[str, Callable[[GatewayConfig, Question], Answer]] = {}
+ASKERS: dict[str, Callable[[GatewayConfig, Question], Answer]] = {
+    "payfip_ws": ask_payfip,
+}
 """How each pollable kind is asked. Blocking; raises GatewayUnavailableError where nothing sensible was answered."""
+CHECKERS: dict[str, Callable[[GatewayConfig], Checked]] = {
+    "payfip_ws": check_payfip,
+}
+"""How to find out that a pollable kind can be asked, without touching any payment. Blocking and raising likewise."""
 LYRA_KINDS = ("systempayv2", "payzen")
 
 
@@ -28,9 +37,7 @@ def peek(kind: str, query: str, body: bytes) -> str | None:
     pairs = pairs_of(query, body)
     if kind in LYRA_KINDS:
         return peek_reference(pairs)
-    fields = dict(reversed(pairs))
-    names = CAPABILITIES.get(kind, Capability()).reference_fields
-    return next((usable_reference(fields[name]) for name in names if name in fields), None)
+    return first_of(pairs, CAPABILITIES.get(kind, Capability()).reference_fields)
 
 
 def interpret(
@@ -62,3 +69,13 @@ def ask(gateway: GatewayConfig, question: Question) -> Answer:
         KeyError: its kind cannot be asked.
     """
     return ASKERS[gateway.kind](gateway, question)
+
+
+def check(gateway: GatewayConfig) -> Checked:
+    """Whether a gateway can be asked, and whom it takes us for; no payment is touched. Blocks like `ask`.
+
+    Raises:
+        GatewayUnavailableError: it could not be asked or did not answer sensibly.
+        KeyError: its kind cannot be asked.
+    """
+    return CHECKERS[gateway.kind](gateway)

@@ -1,6 +1,6 @@
-"""The one place that calls eopayment 3.15: signatures, the dummy's answers, descriptions of options.
+"""The place that calls eopayment 3.15: signatures, the dummy's answers, descriptions of options.
 
-Only what is pure CPU is called here: nothing in this version goes to the network.
+Only what is pure CPU is called here; its SOAP services are in `library_soap`.
 """
 
 import hmac
@@ -11,7 +11,8 @@ from typing import Any
 
 import eopayment
 
-logging.getLogger("eopayment").setLevel(logging.INFO)  # at DEBUG it logs its options, secrets included
+for name in ("eopayment", "requests", "urllib3", "zeep"):
+    logging.getLogger(name).setLevel(logging.INFO)  # at DEBUG they log options and requests, secrets included
 
 LYRA_ALGORITHMS = ("hmac_sha256", "sha1")
 

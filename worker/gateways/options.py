@@ -1,11 +1,22 @@
 """A régie's gateway options, checked when the configuration loads: every fault at once, never a value."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from worker.gateways.capabilities import CAPABILITIES, Capability
 from worker.gateways.library import OptionDescription, describe_options
 from worker.gateways.port import Problem
+
+ADDRESSES: Final = ("service_url", "base_url")
+"""Options that say where a gateway is asked."""
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+SAID_MODES: Final[dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
+    "payzen": ("vads_ctx_mode", {"production": ("PRODUCTION",), "test": ("TEST",)}),
+    "systempayv2": ("vads_ctx_mode", {"production": ("PRODUCTION",), "test": ("TEST",)}),
+    "payfip_ws": ("saisie", {"production": ("W",), "test": ("T", "X")}),
+}
+"""Options in which a gateway's configuration says the mode as well, and how it is written there."""
 
 
 def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[Problem]:
@@ -19,7 +30,8 @@ def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[P
         *_missing(mode, capability, options, known),
         *_unknown(options, [*known, *capability.own_options]),
         *(problem for name in options if name in known for problem in _invalid(known[name], options[name])),
-        *_disagreeing(mode, options),
+        *_insecure(options),
+        *_disagreeing(kind, mode, options),
     ]
 
 
@@ -74,9 +86,27 @@ def _accepted(check: Callable[[Any], object], value: object) -> bool:
         return False
 
 
-def _disagreeing(mode: str, options: Mapping[str, object]) -> list[Problem]:
-    """Lyra's own mode may be left out; if it is said, it must be the régie's."""
-    said = options.get("vads_ctx_mode")
-    if said is None or said == mode.upper():
+def _insecure(options: Mapping[str, object]) -> list[Problem]:
+    """Keys and payments go to these addresses, and what comes back is believed."""
+    message = "must be an https:// address; http:// only to this machine, for tests"
+    return [Problem(key=name, message=message) for name in ADDRESSES if name in options and not _secure(options[name])]
+
+
+def _secure(address: object) -> bool:
+    try:
+        url = urlsplit(address) if isinstance(address, str) else None
+    except ValueError:
+        return False
+    if url is None or not url.hostname or url.username is not None:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
+
+
+def _disagreeing(kind: str, mode: str, options: Mapping[str, object]) -> list[Problem]:
+    """Options that say a mode may be left out; what they say must be the régie's."""
+    name, allowed = SAID_MODES.get(kind, ("", {}))
+    said = options.get(name)
+    if said is None or said in allowed[mode]:
         return []
-    return [Problem(key="vads_ctx_mode", message=f'must be "{mode.upper()}" with mode = "{mode}"')]
+    spoken = " or ".join(f'"{value}"' for value in allowed[mode])
+    return [Problem(key=name, message=f'must be {spoken} with mode = "{mode}"')]

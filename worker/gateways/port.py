@@ -52,6 +52,18 @@ class Answer:
     raw: bytes = field(default=b"", repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a gateway said of us when it was asked about no payment.
+
+    `found` is for people: the service, and whom it takes us for. `skew_seconds`: its clock minus ours; None where it
+    does not say its time.
+    """
+
+    found: str
+    skew_seconds: float | None = None
+
+
 class GatewayUnavailableError(Exception):
     """The gateway could not be asked, or did not answer sensibly: never a reason to believe "not paid".
 

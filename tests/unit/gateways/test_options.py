@@ -90,3 +90,53 @@ def test_every_kind_can_be_checked(kind: str, mode: str) -> None:
     assert set(problems(kind, mode, {})) == needed
     needed -= {"mode"}
     assert all("unknown option" not in text for text in problems(kind, mode, dict.fromkeys(needed, "x")).values())
+
+
+PAYFIP = {"numcli": "090909"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://www.payfip.gouv.fr/tpa/services/securite",
+        "http://127.0.0.1:8080/tpa",
+        "http://[::1]:8080/tpa",
+        "http://localhost/tpa",
+    ],
+)
+def test_a_gateway_may_be_asked_elsewhere(url: str) -> None:
+    """Over TLS anywhere, in clear on this machine alone: that is the simulated service."""
+    assert problems("payfip_ws", "production", {**PAYFIP, "service_url": url}) == {}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://payfip.example/tpa",
+        "http://127.0.0.1.example/tpa",
+        "http://localhost@payfip.example/tpa",
+        "https://moi:secret@payfip.example/tpa",
+        "file:///etc/passwd",
+        "payfip.example",
+        "https://",
+        "https://[",
+        "",
+        8080,
+    ],
+)
+def test_nobody_between_us_and_the_gateway_can_write_its_answers(url: object) -> None:
+    """What comes back is believed, so where it comes from must be certain."""
+    assert set(problems("payfip_ws", "production", {**PAYFIP, "service_url": url})) == {"service_url"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options", "key"),
+    [
+        ("payfip_ws", "production", {**PAYFIP, "saisie": "T"}, "saisie"),
+        ("payfip_ws", "production", {**PAYFIP, "saisie": "X"}, "saisie"),
+        ("payfip_ws", "test", {**PAYFIP, "saisie": "W"}, "saisie"),
+    ],
+)
+def test_an_option_cannot_say_another_mode(kind: str, mode: str, options: Mapping[str, object], key: str) -> None:
+    """The régie's mode is the only one."""
+    assert set(problems(kind, mode, options)) == {key}
