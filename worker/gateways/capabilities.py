@@ -1,6 +1,7 @@
 """What each gateway can do, as data. Source: the domain's table of gateways and eopayment 3.15."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -21,7 +22,10 @@ class Capability:
     of a payment with a hold of half an hour. `idle_seconds`: for how long a payer can be on the payment page; an
     answer "in progress" is doubt for so long and no longer. `own_options`: ours, beside the library's.
     `merchant` and the secrets are the options without which an answer cannot be tied to this régie: they have
-    no defaults. `reference_fields` are where a raw callback names its payment, the first present wins.
+    no defaults. `published`: values of those that the gateway publishes for everybody's tests, as a pattern.
+    `chosen`: what an option may be where the library takes anything. `mode_option`: which option says the mode too,
+    and how for each; it may be left out. `never_paid`: options with which no answer ever says that money came.
+    `reference_fields` are where a raw callback names its payment, the first present wins.
     """
 
     callback_is_proof: bool = False
@@ -34,6 +38,11 @@ class Capability:
     merchant: tuple[str, ...] = ()
     production_secrets: tuple[str, ...] = ()
     test_secrets: tuple[str, ...] = ()
+    published: str = ""
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mode_option: str = ""
+    mode_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    never_paid: Mapping[str, object] = field(default_factory=dict)
     reference_fields: tuple[str, ...] = ()
     reply_body: bytes = b""
 
@@ -41,6 +50,9 @@ class Capability:
 POLL_SECONDS = (120, 300, 600, 960, 1500, 1740)
 """2, 5, 10, 16, 25 and 29 minutes: often while a family pays, past the 15 minutes of PayFiP's idOp, and just before
 the hold ends, so that its end is decided knowingly."""
+
+LYRA_MODES = {"production": ("PRODUCTION",), "test": ("TEST",)}
+PLATFORMS = {"production": ("prod", "backup"), "test": ("test",)}
 
 CAPABILITIES: dict[str, Capability] = {
     "dummy": Capability(
@@ -53,6 +65,8 @@ CAPABILITIES: dict[str, Capability] = {
         merchant=("vads_site_id",),
         production_secrets=("secret_production",),
         test_secrets=("secret_test",),
+        mode_option="vads_ctx_mode",
+        mode_values=LYRA_MODES,
         reply_body=b"OK",  # shown to the merchant in Lyra's back office, beside the notification
     ),
     "payzen": Capability(
@@ -60,6 +74,8 @@ CAPABILITIES: dict[str, Capability] = {
         merchant=("vads_site_id",),
         production_secrets=("secret_production",),
         test_secrets=("secret_test",),
+        mode_option="vads_ctx_mode",
+        mode_values=LYRA_MODES,
         reply_body=b"OK",
     ),
     "payfip_ws": Capability(
@@ -67,12 +83,20 @@ CAPABILITIES: dict[str, Capability] = {
         poll_seconds=POLL_SECONDS,
         own_options=("service_url",),
         merchant=("numcli",),
+        mode_option="saisie",
+        mode_values={"production": ("W",), "test": ("T", "X")},
         reference_fields=("idOp", "idop"),
     ),
     "tipi": Capability(merchant=("numcli",), reference_fields=("refdet",)),
     "paybox": Capability(
         callback_is_proof=True,
+        own_options=("public_key",),
         merchant=("site", "rang"),
+        published="1999888",  # the site of the manual's examples and of everybody's first tests
+        mode_option="platform",
+        mode_values=PLATFORMS,
+        # An answer says 00000 for an authorisation, and none follows when the merchant captures it, or does not.
+        never_paid={"capture_mode": "AUTHOR_CAPTURE", "manual_validation": True},
         reference_fields=("reference",),
     ),
     "sips2": Capability(
@@ -80,7 +104,9 @@ CAPABILITIES: dict[str, Capability] = {
         merchant=("merchant_id",),
         production_secrets=("secret_key",),
         test_secrets=("secret_key",),
-        reference_fields=("transactionReference",),
+        published=r"00200100000000[0-9](_KEY1)?",  # merchants of Sips' simulator, and their keys
+        mode_option="platform",
+        mode_values=PLATFORMS,
     ),
     "ogone": Capability(
         callback_is_proof=True,
@@ -88,7 +114,9 @@ CAPABILITIES: dict[str, Capability] = {
         merchant=("pspid",),
         production_secrets=("sha_out",),
         test_secrets=("sha_out",),
-        reference_fields=("COMPLUS", "complus", "orderID", "ORDERID", "orderid"),
+        chosen={"hash_algorithm": ("sha1", "sha256", "sha512")},
+        mode_option="environment",
+        mode_values={"production": ("PROD",), "test": ("TEST",)},
     ),
     "mollie": Capability(
         pollable=True,

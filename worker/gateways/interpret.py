@@ -4,7 +4,7 @@ The first three are pure CPU and never raise, whatever bytes came. A signed answ
 than handing it to a thread: call them where you are. Asking goes to the network: call it in a thread, bounded.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from schemas.reports import Report
 from worker.gateways.asked import interpret_claim
@@ -12,13 +12,20 @@ from worker.gateways.capabilities import CAPABILITIES, Capability
 from worker.gateways.dummy import interpret_dummy
 from worker.gateways.fields import first_of, pairs_of
 from worker.gateways.lyra import interpret_lyra, peek_reference
+from worker.gateways.ogone import interpret_ogone, peek_ogone
+from worker.gateways.paybox import interpret_paybox
 from worker.gateways.payfip import ask_payfip, check_payfip
 from worker.gateways.port import Answer, Checked, Claim, GatewayConfig, Question, RawCallback, Reply, unproven
+from worker.gateways.sips2 import interpret_sips2, peek_sips2
 
 INTERPRETERS: dict[str, Callable[[GatewayConfig, RawCallback], Report | Claim]] = {
     "dummy": interpret_dummy,
     "payfip_ws": interpret_claim,
     "systempayv2": interpret_lyra,
+    "payzen": interpret_lyra,
+    "paybox": interpret_paybox,
+    "sips2": interpret_sips2,
+    "ogone": interpret_ogone,
 }
 """What each kind's callback proves: a report, or only that its gateway should be asked."""
 ASKERS: dict[str, Callable[[GatewayConfig, Question], Answer]] = {
@@ -29,14 +36,20 @@ CHECKERS: dict[str, Callable[[GatewayConfig], Checked]] = {
     "payfip_ws": check_payfip,
 }
 """How to find out that a pollable kind can be asked, without touching any payment. Blocking and raising likewise."""
-LYRA_KINDS = ("systempayv2", "payzen")
+PEEKERS: dict[str, Callable[[Sequence[tuple[str, str]]], str | None]] = {
+    "systempayv2": peek_reference,
+    "payzen": peek_reference,
+    "sips2": peek_sips2,
+    "ogone": peek_ogone,
+}
+"""Where a callback's reference is not simply a field: `reference_fields` says which for the others."""
 
 
 def peek(kind: str, query: str, body: bytes) -> str | None:
     """The gateway reference that a raw callback claims: an index for evidence, nothing is verified."""
     pairs = pairs_of(query, body)
-    if kind in LYRA_KINDS:
-        return peek_reference(pairs)
+    if kind in PEEKERS:
+        return PEEKERS[kind](pairs)
     return first_of(pairs, CAPABILITIES.get(kind, Capability()).reference_fields)
 
 

@@ -7,6 +7,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import eopayment
@@ -15,6 +16,9 @@ for name in ("eopayment", "requests", "urllib3", "zeep"):
     logging.getLogger(name).setLevel(logging.INFO)  # at DEBUG they log options and requests, secrets included
 
 LYRA_ALGORITHMS = ("hmac_sha256", "sha1")
+OGONE_ALGORITHMS = ("sha1", "sha256", "sha512")
+SMALLEST_KEY_BITS = 1024
+"""Paybox's own has no more."""
 
 
 class LibraryError(Exception):
@@ -72,6 +76,59 @@ def _lyra_signed_with(algorithm: str, kind: str, options: Mapping[str, object], 
         return False  # without a secret, the library would sign with the word « None »
     expected = backend.signature(dict(fields))
     return hmac.compare_digest(expected.encode(), fields["signature"].encode())
+
+
+def paybox_signed(public_key: str, signed: bytes, signature: bytes) -> bool:
+    """Whether Paybox signed exactly these bytes: RSA over SHA-1, with one key for all merchants and for tests.
+
+    `public_key` is its PEM; empty, the one that the library knows. The library's `response()` is not asked: it
+    signs values that it decoded and wrote again, a notification's by a fixed list without site and rang, and raises
+    where a refusal has no authorisation.
+    """
+    paybox = _module("paybox")
+    try:
+        return bool(paybox.verify(signed, signature, key=public_key or paybox.PAYBOX_KEY))
+    except (ValueError, IndexError, TypeError):  # no key at all
+        return False
+
+
+def is_public_key(text: object) -> bool:
+    """Whether this is the PEM of an RSA public key that nobody breaks on a laptop."""
+    try:
+        key = _module("paybox").RSA.import_key(text)
+    except (ValueError, IndexError, TypeError):
+        return False
+    return not key.has_private() and key.size_in_bits() >= SMALLEST_KEY_BITS
+
+
+def ogone_signed_names() -> frozenset[str]:
+    """The names, in capitals, of the fields that Ogone puts under its signature."""
+    return frozenset(_module("ogone").SHA_OUT_PARAMS)
+
+
+def ogone_signed(options: Mapping[str, object], fields: Mapping[str, str], charsets: Sequence[str]) -> bool:
+    """Whether these fields, by name in capitals, carry the signature of `sha_out` over their text in a charset.
+
+    The algorithm is the régie's `hash_algorithm`. Left out, any is proof: the merchant chose one in Ogone's back
+    office, and all need the same key. The library's `response()` is not asked: it checks nothing unless the
+    *other* key, `sha_in`, is set, and compares in a time that depends on the signature.
+    """
+    key, chosen = options.get("sha_out"), options.get("hash_algorithm")
+    if not key:
+        return False
+    backend = eopayment.get_backend("ogone")(dict(options))  # a copy: it writes its default into them
+    names, given = ogone_signed_names(), fields["SHASIGN"].encode()
+    expected = (
+        backend.sha_sign(algorithm, str(key), fields, names, encoding=charset)
+        for algorithm in ((str(chosen),) if chosen else OGONE_ALGORITHMS)
+        for charset in charsets
+    )
+    return any(hmac.compare_digest(each.encode(), given) for each in expected)
+
+
+def _module(kind: str) -> Any:  # noqa: ANN401 (published without types)
+    """The library's module of a kind, imported when a régie has that gateway: Paybox's takes a second."""
+    return import_module(f"eopayment.{kind}")
 
 
 @dataclass(frozen=True, slots=True)

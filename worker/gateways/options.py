@@ -1,22 +1,17 @@
 """A régie's gateway options, checked when the configuration loads: every fault at once, never a value."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from worker.gateways.capabilities import CAPABILITIES, Capability
-from worker.gateways.library import OptionDescription, describe_options
+from worker.gateways.library import OptionDescription, describe_options, is_public_key
 from worker.gateways.port import Problem
 
 ADDRESSES: Final = ("service_url", "base_url")
 """Options that say where a gateway is asked."""
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-SAID_MODES: Final[dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
-    "payzen": ("vads_ctx_mode", {"production": ("PRODUCTION",), "test": ("TEST",)}),
-    "systempayv2": ("vads_ctx_mode", {"production": ("PRODUCTION",), "test": ("TEST",)}),
-    "payfip_ws": ("saisie", {"production": ("W",), "test": ("T", "X")}),
-}
-"""Options in which a gateway's configuration says the mode as well, and how it is written there."""
 
 
 def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[Problem]:
@@ -31,7 +26,10 @@ def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[P
         *_unknown(options, [*known, *capability.own_options]),
         *(problem for name in options if name in known for problem in _invalid(known[name], options[name])),
         *_insecure(options),
-        *_disagreeing(kind, mode, options),
+        *_not_chosen(capability, options),
+        *_disagreeing(mode, capability, options),
+        *_never_paid(capability, options),
+        *_no_key(capability, options),
     ]
 
 
@@ -49,9 +47,13 @@ def _missing(
     for name in (*capability.merchant, *secrets):
         if options.get(name) in (None, ""):
             problems.append(Problem(key=name, message=f'required with mode = "{mode}"; it has no default'))
-        elif mode == "production" and options[name] == known[name].default:
+        elif mode == "production" and _is_published(options[name], capability, known[name]):
             problems.append(Problem(key=name, message="this is the gateway's public test value"))
     return problems
+
+
+def _is_published(value: object, capability: Capability, option: OptionDescription) -> bool:
+    return value == option.default or re.fullmatch(capability.published, str(value)) is not None
 
 
 def _unknown(options: Mapping[str, object], known: Collection[str]) -> list[Problem]:
@@ -102,11 +104,35 @@ def _secure(address: object) -> bool:
     return url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
 
 
-def _disagreeing(kind: str, mode: str, options: Mapping[str, object]) -> list[Problem]:
-    """Options that say a mode may be left out; what they say must be the régie's."""
-    name, allowed = SAID_MODES.get(kind, ("", {}))
-    said = options.get(name)
-    if said is None or said in allowed[mode]:
+def _not_chosen(capability: Capability, options: Mapping[str, object]) -> list[Problem]:
+    """What the library would take and stumble over at the first answer."""
+    return [
+        Problem(key=name, message=f"must be one of {', '.join(allowed)}")
+        for name, allowed in capability.chosen.items()
+        if name in options and options[name] not in allowed
+    ]
+
+
+def _disagreeing(mode: str, capability: Capability, options: Mapping[str, object]) -> list[Problem]:
+    """The gateway's own mode may be left out; if it is said, it must be the régie's."""
+    said, allowed = options.get(capability.mode_option), capability.mode_values.get(mode, ())
+    if said is None or said in allowed:
         return []
-    spoken = " or ".join(f'"{value}"' for value in allowed[mode])
-    return [Problem(key=name, message=f'must be {spoken} with mode = "{mode}"')]
+    must = " or ".join(f'"{value}"' for value in allowed)
+    return [Problem(key=capability.mode_option, message=f'must be {must} with mode = "{mode}"')]
+
+
+def _never_paid(capability: Capability, options: Mapping[str, object]) -> list[Problem]:
+    return [
+        Problem(key=name, message="the gateway would tell of authorisations alone, never that money came")
+        for name, value in capability.never_paid.items()
+        if options.get(name) == value
+    ]
+
+
+def _no_key(capability: Capability, options: Mapping[str, object]) -> list[Problem]:
+    if "public_key" not in capability.own_options or "public_key" not in options:
+        return []
+    if is_public_key(options["public_key"]):
+        return []
+    return [Problem(key="public_key", message="must be the PEM of an RSA public key")]
