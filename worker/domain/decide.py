@@ -111,10 +111,16 @@ def _note_first_money(case: Case, payment: Payment) -> None:
         return
     first = min(came)
     if payment.first_money_at is None and not payment.rejected:
-        payment.late = case.over(payment)
+        payment.late = case.over(payment) and not _doubt_ends_now(case, payment)
     if first != (payment.first_money_at, payment.first_money_place):
         payment.first_money_at, payment.first_money_place = first
         case.touch_payment(payment)
+
+
+def _doubt_ends_now(case: Case, payment: Payment) -> bool:
+    """Tell whether a hold kept past its deadline ends by this very answer, which brings what it was kept for."""
+    assert payment.deadline is not None
+    return not payment.hold_over and payment.deadline < case.now == payment.payable_again_at
 
 
 def _payment_state(payment: Payment, sums: Received) -> PaymentState:

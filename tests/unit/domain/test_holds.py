@@ -410,6 +410,15 @@ def test_a_clear_answer_after_the_deadline_ends_the_hold_now() -> None:
     assert office.time_out("P") == "applied: hold_expired"
 
 
+def test_money_that_a_hold_in_doubt_was_kept_for_is_not_late() -> None:
+    """Past the deadline, within the hold: the answer ends the doubt and pays at once."""
+    office = doubtful(when_in_doubt="hold")
+    office.report("P", "failed", asked=True)
+    office.later(HOLD + 600)
+    office.report("P", "P", 900, asked=True)
+    assert (office.payment("P").state, office.payment("P").late) == ("paid", False)
+
+
 def test_doubt_revives_no_hold_that_is_over() -> None:
     """Over is over, written or not."""
     office = doubtful(when_in_doubt="hold")
