@@ -113,6 +113,7 @@ def _exchanged(
         )
     finally:
         connection.close()
+        connection.hang_up()
 
 
 def _accepted(status: int) -> int:
@@ -181,18 +182,25 @@ class _Connection(http.client.HTTPConnection):
         self._deadline = deadline
         self._named = url.hostname if secure else None
         self._tunnelled = proxy is not None
+        self._open: socket.socket | None = None
         if proxy is not None:
             self.set_tunnel(url.hostname or "", port, _proxy_credentials(proxy))
 
     def connect(self) -> None:
         """Open the connection; the base's own would wait anew for each address, each read and each byte."""
-        plain = _dialled(self.host, self.port, self._deadline)
+        self._open = plain = _dialled(self.host, self.port, self._deadline)
         self.sock = _bounded(plain, self._deadline)
         if self._tunnelled:
             self._tunnel()  # type: ignore[attr-defined]  # http.client's own part for subclasses; its stubs omit it
         if self._named is not None:
             plain.settimeout(self._deadline.left())
-            self.sock = _bounded(_trust().wrap_socket(plain, server_hostname=self._named), self._deadline)
+            self._open = _trust().wrap_socket(plain, server_hostname=self._named)
+            self.sock = _bounded(self._open, self._deadline)
+
+    def hang_up(self) -> None:
+        """Close the socket itself: `close` is called as soon as the head says that the answer is the last."""
+        if self._open is not None:
+            self._open.close()
 
 
 def _dialled(host: str, port: int, deadline: Deadline) -> socket.socket:
@@ -233,8 +241,7 @@ class _BoundedSocket:
         return io.BufferedReader(_BoundedReader(self._socket, self._deadline))
 
     def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()
+        """Nothing: the rest of the answer may still be to be read."""
 
 
 class _BoundedReader(io.RawIOBase):

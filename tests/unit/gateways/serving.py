@@ -50,6 +50,7 @@ class Machine:
     url: str
     react: Callable[[Asked], Reaction]
     asked: list[Asked] = field(default_factory=list)
+    refuses_tunnels: bool = False
 
 
 @contextmanager
@@ -126,8 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """Be a proxy: pass everything on to whom was asked for."""
         self.server.machine.asked.append(Asked(method="CONNECT", path=self.path, headers=dict(self.headers), body=b""))
-        host, _, port = self.path.partition(":")
         self.close_connection = True
+        if self.server.machine.refuses_tunnels:
+            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            return
+        host, _, port = self.path.partition(":")
         with socket.create_connection((host, int(port))) as beyond:
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             forth = threading.Thread(target=_pass_on, args=(self.connection, beyond), daemon=True)
