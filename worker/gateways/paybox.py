@@ -187,10 +187,18 @@ def _covers(public_key: str, answer: _Answer, begin: int, signature: bytes) -> b
 def _beginnings(answer: _Answer) -> Iterator[int]:
     """Where what is signed can begin: with the query, with what names the merchant, or with Paybox's own fields."""
     names = [name for name, _ in answer.pairs[: answer.end]]
+    once = next(place for place in range(len(names) + 1) if _each_once(names[place:]))
     firsts = [
-        next((place for place, name in enumerate(names) if name in ours), 0) for ours in (READ, frozenset(PAYBOXS_OWN))
+        next((place for place in range(once, len(names)) if names[place] in ours), 0)
+        for ours in (READ, frozenset(PAYBOXS_OWN))
     ]
     yield from sorted({0, *firsts})
+
+
+def _each_once(names: Sequence[str]) -> bool:
+    """Whether none of the fields that are read is repeated: Paybox repeats none, whatever stands before its own."""
+    read = [name for name in names if name in READ]
+    return len(read) == len(set(read))
 
 
 def _added_fields(answer: _Answer, begin: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from schemas.reports import Report
+from schemas.reports import Report, ReportResult
 from worker.gateways.interpret import interpret
 from worker.gateways.port import GatewayConfig
 
@@ -14,3 +14,9 @@ def report_of(
     found = interpret(gateway, method, query, body, headers or {})
     assert isinstance(found, Report)
     return found
+
+
+def assert_proves_nothing(report: Report, why: str) -> None:
+    """Nothing that `decide` could take for money or for a cancel, and the reason said."""
+    assert (report.verified, report.result, report.cents) == (False, ReportResult.NOTHING, None)
+    assert report.why == why

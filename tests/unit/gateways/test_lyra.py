@@ -20,7 +20,7 @@ from tests.unit.gateways.lyra_answers import (
     signed,
     without,
 )
-from tests.unit.gateways.reading import report_of
+from tests.unit.gateways.reading import assert_proves_nothing, report_of
 from worker.gateways.interpret import peek, reply
 from worker.gateways.lyra import STATUSES
 from worker.gateways.port import GatewayConfig
@@ -32,12 +32,6 @@ TEST_ANSWER = {**PAID, "vads_ctx_mode": "TEST"}
 def posted(body: bytes, gateway: GatewayConfig | None = None) -> Report:
     """The notification as Lyra posts it."""
     return report_of(gateway or regie(), "POST", "", body)
-
-
-def assert_proves_nothing(report: Report, why: str) -> None:
-    """Nothing that `decide` could take for money or for a cancel, and the reason said."""
-    assert (report.verified, report.result, report.cents) == (False, ReportResult.NOTHING, None)
-    assert report.why == why
 
 
 @pytest.mark.parametrize("sign", [sha1_signature, hmac_signature])

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 import pytest
+from Cryptodome.PublicKey import RSA
 
+from tests.unit.gateways.paybox_answers import key_of
 from worker.gateways.capabilities import CAPABILITIES
 from worker.gateways.options import check_options
 
@@ -129,14 +131,77 @@ def test_nobody_between_us_and_the_gateway_can_write_its_answers(url: object) ->
     assert set(problems("payfip_ws", "production", {**PAYFIP, "service_url": url})) == {"service_url"}
 
 
+SIPS = {"merchant_id": "211000021310001", "secret_key": SECRET}
+OGONE = {"pspid": "VILLE", "sha_out": SECRET}
+PAYBOX = {"site": "1234567", "rang": "001"}
+
+
+@pytest.mark.parametrize(("kind", "options"), [("payzen", LYRA), ("sips2", SIPS), ("ogone", OGONE), ("paybox", PAYBOX)])
+def test_the_signed_gateways_need_no_more_to_interpret(kind: str, options: dict[str, object]) -> None:
+    """What a portal needs to start a payment is the portal's."""
+    assert problems(kind, "production", options) == {}
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_every_merchant_of_sips_simulator_is_refused_in_production(number: int) -> None:
+    """With its key, which is as public; in test they are what one starts with."""
+    merchant = f"00200100000000{number}"
+    public = {"merchant_id": merchant, "secret_key": f"{merchant}_KEY1"}
+    assert set(problems("sips2", "production", public)) == {"merchant_id", "secret_key"}
+    assert problems("sips2", "test", public) == {}
+
+
+def test_paybox_s_site_of_the_manual_is_refused_in_production() -> None:
+    """Anybody can pay there with the manual's card and its HMAC key."""
+    assert set(problems("paybox", "production", {**PAYBOX, "site": "1999888"})) == {"site"}
+    assert problems("paybox", "test", {**PAYBOX, "site": "1999888"}) == {}
+
+
 @pytest.mark.parametrize(
-    ("kind", "mode", "options", "key"),
+    ("kind", "options", "key", "production", "test"),
     [
-        ("payfip_ws", "production", {**PAYFIP, "saisie": "T"}, "saisie"),
-        ("payfip_ws", "production", {**PAYFIP, "saisie": "X"}, "saisie"),
-        ("payfip_ws", "test", {**PAYFIP, "saisie": "W"}, "saisie"),
+        ("payzen", LYRA, "vads_ctx_mode", ["PRODUCTION"], ["TEST"]),
+        ("sips2", SIPS, "platform", ["prod"], ["test"]),
+        ("paybox", PAYBOX, "platform", ["prod", "backup"], ["test"]),
+        ("ogone", OGONE, "environment", ["PROD"], ["TEST"]),
+        ("payfip_ws", PAYFIP, "saisie", ["W"], ["T", "X"]),
     ],
 )
-def test_an_option_cannot_say_another_mode(kind: str, mode: str, options: Mapping[str, object], key: str) -> None:
-    """The régie's mode is the only one."""
-    assert set(problems(kind, mode, options)) == {key}
+def test_where_the_library_s_options_say_the_mode_it_is_the_regie_s(
+    kind: str, options: dict[str, object], key: str, production: list[str], test: list[str]
+) -> None:
+    """A régie in production whose payments go to the test platform would take test payments for money."""
+    options = {**options, "secret_test": SECRET} if kind == "payzen" else options
+    for mode, right, wrong in (("production", production, test), ("test", test, production)):
+        assert all(problems(kind, mode, {**options, key: value}) == {} for value in right)
+        for value in wrong:
+            found = problems(kind, mode, {**options, key: value})
+            assert set(found) == {key}
+            assert all(f'"{each}"' in found[key] for each in right)
+
+
+@pytest.mark.parametrize("option", [{"capture_mode": "AUTHOR_CAPTURE"}, {"manual_validation": True}])
+def test_paybox_must_capture_by_itself(option: dict[str, object]) -> None:
+    """Else its answers say 00000 for what nobody has paid yet, and none follows."""
+    assert set(problems("paybox", "production", {**PAYBOX, **option})) == set(option)
+    allowed = {"capture_mode": "IMMEDIATE", "manual_validation": False}
+    assert problems("paybox", "production", {**PAYBOX, **allowed}) == {}
+
+
+def test_paybox_s_public_key_can_be_another() -> None:
+    """In PEM, for the day when Paybox has another than the library knows; a private or a weak one is none."""
+    pair, weak = key_of("paybox"), RSA.construct(((2**127 - 1) * (2**89 - 1), 65537))
+    right = pair.public_key().export_key().decode()
+    assert problems("paybox", "production", {**PAYBOX, "public_key": right}) == {}
+    for wrong in ("", "key", 7, pair.export_key().decode(), weak.export_key().decode()):
+        assert set(problems("paybox", "production", {**PAYBOX, "public_key": wrong})) == {"public_key"}
+    assert set(problems("ogone", "production", {**OGONE, "public_key": right})) == {"public_key"}
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_ogone_s_algorithm_is_one_of_three(algorithm: str) -> None:
+    """The library takes any word, and stumbles over it at the first answer."""
+    assert problems("ogone", "production", {**OGONE, "hash_algorithm": algorithm}) == {}
+    for wrong in (algorithm.upper(), "md5", "new"):
+        found = problems("ogone", "production", {**OGONE, "hash_algorithm": wrong})
+        assert "sha1, sha256, sha512" in found["hash_algorithm"]
