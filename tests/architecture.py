@@ -1,4 +1,4 @@
-"""The drawn parts of docs/architecture.md, made from the code: `python -m tests.architecture` writes them."""
+"""The drawn parts of documents, made from the code: `python -m tests.architecture` writes them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 import grimp
 
 from worker.domain import transitions
+from worker.gateways.capabilities import CAPABILITIES, Capability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "architecture.md"
+DOCS: Final = Path(__file__).parents[1] / "docs"
 ROOMS: Final = (
     "jobs",
     "worker.app",
@@ -56,17 +57,52 @@ def _states(table: Mapping[Any, frozenset[Any]]) -> Iterator[str]:
             yield f"    {before or '[*]'} --> {after}"
 
 
+def gateways() -> Iterator[str]:
+    """What each gateway can do, as a table."""
+    yield "| gateway | callback | can be asked | asked after, minutes | amounts | the régie is known by | secrets |"
+    yield "|---|---|---|---|---|---|---|"
+    for kind, capability in sorted(CAPABILITIES.items()):
+        cells = (
+            f"`{kind}`",
+            _callback(capability),
+            "yes" if capability.pollable else "no",
+            ", ".join(f"{seconds // 60}" for seconds in capability.poll_seconds) or "–",
+            capability.amount_unit.value,
+            _named(capability.merchant) or ("nothing" if capability.test_only else "its key"),
+            _named(capability.production_secrets) or "–",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _callback(capability: Capability) -> str:
+    if capability.callback_is_proof:
+        return "proof, when signed"
+    return "a reason to ask" if capability.pollable else "never proof"
+
+
+def _named(options: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in options)
+
+
 DRAWINGS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "imports": imports,
     "invoices": lambda: _states(transitions.INVOICE),
     "payments": lambda: _states(transitions.PAYMENT),
 }
+TABLES: Final[dict[str, Callable[[], Iterator[str]]]] = {"gateways": gateways}
+DOCUMENTS: Final = {
+    DOCS / "architecture.md": DRAWINGS.keys(),
+    DOCS / "gateways.md": TABLES.keys(),
+}
+"""Which document shows what."""
 
 
 def drawn(text: str) -> str:
     """Give `text` with every drawing made anew."""
 
     def draw(found: re.Match[str]) -> str:
+        if found[2] in TABLES:
+            return f"{found[1]}{chr(10).join(TABLES[found[2]]())}\n{found[3]}"
         lines = "\n".join(DRAWINGS[found[2]]())
         return f"{found[1]}```mermaid\n{lines}\n```\n{found[3]}"
 
@@ -74,4 +110,5 @@ def drawn(text: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(drawn(DOCUMENT.read_text("utf-8")), "utf-8")
+    for document in DOCUMENTS:
+        document.write_text(drawn(document.read_text("utf-8")), "utf-8")

@@ -20,7 +20,9 @@ from monitoring import metrics
 from schemas.records import DiscrepancyKind
 from tests.documents import ROOT, commands, documents, first_column
 from worker.cli import main
+from worker.doctor.gateways import MENDS
 from worker.domain.reasons import Reason
+from worker.domain.record import PAYMENT_UNKNOWN
 from worker.gateways.capabilities import CAPABILITIES
 from worker.gateways.options import check_options
 from worker.settings import load, read
@@ -61,9 +63,18 @@ def test_every_kind_of_discrepancy_has_its_sentence() -> None:
 
 def test_every_why_has_its_sentence() -> None:
     """Why an answer proves nothing: what the gateways' code can say, and no more."""
-    said = {why for file in (ROOT / "worker" / "gateways").glob("*.py") for why in _whys(file)}
+    said = {why for file in (ROOT / "worker" / "gateways").glob("*.py") for why in _whys(file)} | {PAYMENT_UNKNOWN}
 
     assert sorted(first_column(REASONS, "Why an answer proves nothing")) == sorted(said)
+
+
+def test_every_way_of_not_answering_has_its_sentence_and_its_mend() -> None:
+    """What an ask can fail of: as the code raises it, as reasons.md says it, and what the doctor says to do."""
+    sources = [file.read_text("utf-8") for file in (ROOT / "worker" / "gateways").glob("*.py")]
+    raised = {why for text in sources for why in re.findall(r'GatewayUnavailableError\(\s*"(\w+)"', text)}
+
+    assert sorted(first_column(REASONS, "Why a gateway gave no answer")) == sorted(raised)
+    assert set(MENDS) == raised - {"left_alone"}
 
 
 def _whys(file: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ from worker.doctor import machine, redis
 from worker.doctor.check import Check, Status, failed
 from worker.doctor.configuration import configuration
 from worker.doctor.database import connected, database, unreachable
+from worker.doctor.gateways import gateways
 from worker.doctor.work import work
 from worker.settings import Settings
 
@@ -16,13 +17,14 @@ async def examine(environ: Mapping[str, str]) -> list[Check]:
     """Every finding about the installation that this environment and folder describe."""
     settings, found = configuration(environ)
     embedded = settings.database_url is None or settings.redis_url is None
-    port = await asyncio.to_thread(machine.port, settings)
+    port, asked = await asyncio.gather(asyncio.to_thread(machine.port, settings), gateways(settings))
     return [
         machine.python(),
         machine.time_zones(),
         *found,
         *(machine.state_folder(settings) if embedded else ()),
         port,
+        *asked,
         *await _redis(settings),
         *await _database(settings),
     ]
