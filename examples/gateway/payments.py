@@ -1,12 +1,14 @@
-"""Payments under way at the gateway, and what each of its two protocols makes of them."""
+"""Payments under way at the gateway, and what Lyra's protocol and the dummy's make of them."""
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from examples.gateway import lyra
+from examples.gateway.faults import InForce
 
 SESSION_SECONDS = 600
 """Lyra's longest: after that the payer must start again."""
@@ -26,6 +28,9 @@ class Shop:
 class Payment:
     """One payment page. `choice` None: the payer is still looking at it, or has closed it."""
 
+    protocol: ClassVar[str]
+    choices: ClassVar[Collection[str]] = tuple(lyra.OUTCOMES)
+
     reference: str
     label: str
     cents: int
@@ -36,17 +41,33 @@ class Payment:
     back: str = ""
     tries: list[str] = field(default_factory=list)
 
+    @property
+    def names(self) -> Collection[str]:
+        """What the control API may call it."""
+        return (self.reference,)
+
     def is_over(self) -> bool:
         """Tell whether its session has lasted too long."""
         return time.monotonic() - self.begun > SESSION_SECONDS
 
-    def choose(self, choice: str) -> "Notification | None":
+    def choose(self, choice: str, faults: InForce) -> "Notification | None":
         """Take the payer's choice: where to send the browser (`back`), and what to tell the shop."""
         raise NotImplementedError
 
     def forge(self) -> "Notification":
         """Say « paid » as a stranger would."""
         raise NotImplementedError
+
+    def listed(self) -> dict[str, object]:
+        """Describe it for `GET /control/payments`."""
+        return {
+            "protocol": self.protocol,
+            "reference": self.reference,
+            "amount_cents": self.cents,
+            "choice": self.choice,
+            "page": f"/paiement/{self.session}",
+            "tries": self.tries,
+        }
 
 
 @dataclass(frozen=True)
@@ -62,13 +83,15 @@ class Notification:
 class LyraPayment(Payment):
     """Asked for by a signed form."""
 
+    protocol = "lyra"
+
     request: Mapping[str, str] = field(default_factory=dict)
     shop: Shop = field(default_factory=lambda: Shop("", "", "", ""))
 
-    def choose(self, choice: str) -> Notification | None:
+    def choose(self, choice: str, faults: InForce) -> Notification | None:
         """Tell the browser everything, and the shop everything but an abandonment, as Lyra does."""
         self.choice = choice
-        answer = lyra.answer(self.request, choice, self.shop.key)
+        answer = lyra.answer({**self.request, **_spoilt(faults)}, choice, self.shop.key)
         self.back = appended(self.return_url, answer)
         if choice == "annuler":
             return None
@@ -79,14 +102,26 @@ class LyraPayment(Payment):
         return Notification("POST", self.shop.notify_url, lyra.forged(self.request))
 
 
+def _spoilt(faults: InForce) -> dict[str, str]:
+    """What Lyra answers instead of what it was asked for; it signs that all the same."""
+    fields = {}
+    if "wrong_amount" in faults:
+        fields["vads_amount"] = str(faults["wrong_amount"].amount_cents)
+    if "test" in faults:
+        fields["vads_ctx_mode"] = "TEST"
+    return fields
+
+
 @dataclass
 class DummyPayment(Payment):
     """Asked for by a link that anybody can write."""
 
+    protocol = "dummy"
+
     notify_url: str = ""
 
-    def choose(self, choice: str) -> Notification | None:
-        """Tell the browser and the shop the same, unless the payer leaves."""
+    def choose(self, choice: str, faults: InForce) -> Notification | None:
+        """Tell the browser and the shop the same, unless the payer leaves. Its answers have no amount to spoil."""
         self.choice = choice
         outcome = {"ok": "1"} if choice == "payer" else {"nok": "1", "reason": choice}
         answer = {"transaction_id": self.reference, "signed": "1", **outcome}

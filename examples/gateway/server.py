@@ -1,57 +1,50 @@
-"""The gateway's HTTP side: payment pages, notifications with retries, faults on demand."""
+"""The gateway's HTTP side: the ways in of its three protocols, and the payment pages."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from itertools import chain
 
-import aiohttp
 from aiohttp import web
 
-from examples.gateway import lyra, pages
-from examples.gateway.payments import DummyPayment, LyraPayment, Notification, Payment, Shop
+from examples.gateway import lyra, pages, soap
+from examples.gateway.control import Control
+from examples.gateway.faults import Faults
+from examples.gateway.notify import Notifier
+from examples.gateway.operation import Operation
+from examples.gateway.payfip import DeclaredError, PayFiP
+from examples.gateway.payments import DummyPayment, LyraPayment, Payment, Shop
 
-TRIES = 4
-"""Lyra gives up after as many."""
-NOTIFY_TIMEOUT_SECONDS = 10
-FAULTS = ("silence", "late", "duplicate", "forged")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is to go wrong with the notification of one payment."""
-
-    name: str
-    delay_seconds: float = 0
+MAX_BODY_BYTES = 64 * 1024
+"""The largest form or SOAP message of any portal has a few hundred bytes."""
 
 
 class Gateway:
     """Everything the gateway knows; it forgets it when it stops."""
 
-    def __init__(self, shops: list[Shop], retry_seconds: float) -> None:
+    def __init__(self, shops: Iterable[Shop], payfip: PayFiP, retry_seconds: float) -> None:
         self.shops = {shop.site_id: shop for shop in shops}
-        self.retry_seconds = retry_seconds
+        self.payfip = payfip
         self.payments: dict[str, Payment] = {}
-        self.faults: dict[str, Fault] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self.faults = Faults()
+        self.notifier = Notifier(retry_seconds)
 
     def application(self) -> web.Application:
         """Build the application, with its routes."""
-        app = web.Application()
-        app.cleanup_ctx.append(self._open_client)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.cleanup_ctx.append(self.notifier.open_client)
+        app.on_shutdown.append(self.faults.close)
         app.router.add_post("/vads-payment/", self.begin_lyra)
         app.router.add_get("/dummy/", self.begin_dummy)
+        app.router.add_post("/tpa/services/securite", self.serve_payfip)
+        app.router.add_get("/tpa/paiementws.web", self.open_payfip, allow_head=False)
         app.router.add_get("/paiement/{session}", self.show)
         app.router.add_post("/paiement/{session}", self.choose)
-        app.router.add_put("/control/faults/{reference}", self.set_fault)
-        app.router.add_get("/control/payments", self.list_payments)
+        app.add_routes(Control(self.faults, self.payfip, self.all_payments).routes())
         return app
 
-    async def _open_client(self, _app: web.Application) -> AsyncIterator[None]:
-        timeout = aiohttp.ClientTimeout(total=NOTIFY_TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as self.client:
-            yield
-            for task in self._sending:
-                task.cancel()
+    def all_payments(self) -> Iterable[Payment]:
+        """Those with a page, and PayFiP's that nobody has opened."""
+        unopened = (operation for operation in self.payfip.operations.values() if not operation.opened)
+        return chain(self.payments.values(), unopened)
 
     async def begin_lyra(self, request: web.Request) -> web.Response:
         """Take a signed form; the same one twice is the same payment."""
@@ -73,7 +66,7 @@ class Gateway:
             )
         except (KeyError, ValueError):
             return refused("Formulaire incomplet", "Un champ obligatoire manque ou n'est pas lisible.")
-        return self._begin(payment)
+        return await self._begin(payment, request)
 
     async def begin_dummy(self, request: web.Request) -> web.Response:
         """Take a dummy link."""
@@ -88,16 +81,39 @@ class Gateway:
             )
         except (KeyError, ValueError, OverflowError):
             return refused("Lien incomplet", "Un paramètre obligatoire manque ou n'est pas lisible.")
-        return self._begin(payment)
+        return await self._begin(payment, request)
 
-    def _begin(self, payment: Payment) -> web.Response:
-        known = next((p for p in self.payments.values() if p.reference == payment.reference), payment)
+    async def _begin(self, payment: Payment, request: web.Request) -> web.Response:
+        await self._endure(payment, request)
+        known = next((known for known in self.payments.values() if is_same(known, payment)), payment)
         self.payments.setdefault(known.session, known)
         raise web.HTTPSeeOther(f"/paiement/{known.session}")
 
+    async def serve_payfip(self, request: web.Request) -> web.Response:
+        """Answer one call of PayFiP's web service."""
+        try:
+            call = soap.read(await request.read())
+            faults = self.faults.in_force("payfip", self.payfip.hear(call))
+            await self.faults.endure(faults, request)
+            return xml(soap.answer(call.operation, self.payfip.answer(call, faults)))
+        except soap.SoapError as error:
+            return xml(soap.fault(error.code, str(error)), 500)
+        except DeclaredError as error:
+            return xml(soap.fault("Server", str(error), soap.declared(error.kind, error.fields)), 500)
+
+    async def open_payfip(self, request: web.Request) -> web.Response:
+        """Open the payment page of an idOp: the first time, and not too late."""
+        idop = request.query.get("idop", "")
+        try:
+            operation = self.payfip.open(idop)
+        except DeclaredError as error:
+            return not_opened(error, self.payfip.operations.get(idop))
+        self.payments[operation.session] = operation
+        raise web.HTTPSeeOther(f"/paiement/{operation.session}")
+
     async def show(self, request: web.Request) -> web.Response:
         """Show the payment page, or that it is over."""
-        payment = self._payment(request)
+        payment = await self._payment(request)
         if payment.choice is not None:
             return page(pages.finished_page(payment))
         if payment.is_over():
@@ -106,84 +122,58 @@ class Gateway:
 
     async def choose(self, request: web.Request) -> web.Response:
         """Take the payer's choice, once; tell the shop, send the browser back."""
-        payment = self._payment(request)
+        payment = await self._payment(request)
         choice = (await request.post()).get("choix")
-        if payment.choice is not None or payment.is_over() or choice not in lyra.OUTCOMES:
+        if payment.choice is not None or payment.is_over() or choice not in payment.choices:
             raise web.HTTPSeeOther(request.path)
-        notification = payment.choose(str(choice))
-        self._notify(payment, notification)
+        faults = self.faults.in_force(payment.protocol, payment.names)
+        self.notifier.notify(payment, payment.choose(str(choice), faults), faults)
         raise web.HTTPSeeOther(payment.back)
 
-    def _payment(self, request: web.Request) -> Payment:
+    async def _payment(self, request: web.Request) -> Payment:
         payment = self.payments.get(request.match_info["session"])
         if payment is None:
             raise web.HTTPNotFound(
                 text=pages.refused_page("Paiement inconnu", "Cette page de paiement n'existe pas."),
                 content_type="text/html",
             )
+        await self._endure(payment, request)
         return payment
 
-    def _notify(self, payment: Payment, notification: Notification | None) -> None:
-        fault = self.faults.get(payment.reference, Fault(""))
-        if fault.name == "forged":
-            self._send(payment, payment.forge(), 0)
-        elif notification is not None and fault.name != "silence":
-            for _ in range(2 if fault.name == "duplicate" else 1):
-                self._send(payment, notification, fault.delay_seconds)
-
-    def _send(self, payment: Payment, notification: Notification, delay_seconds: float) -> None:
-        task = asyncio.create_task(self._try_until_heard(payment, notification, delay_seconds))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _try_until_heard(self, payment: Payment, notification: Notification, delay: float) -> None:
-        await asyncio.sleep(delay)
-        for _ in range(TRIES):
-            heard = await self._try(notification)
-            payment.tries.append(heard)
-            if heard == "200":
-                return
-            await asyncio.sleep(self.retry_seconds)
-
-    async def _try(self, notification: Notification) -> str:
-        fields = dict(notification.fields)
-        posted, asked = (fields, None) if notification.method == "POST" else (None, fields)
-        try:
-            async with self.client.request(notification.method, notification.url, data=posted, params=asked) as answer:
-                return str(answer.status)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return type(error).__name__
-
-    async def set_fault(self, request: web.Request) -> web.Response:
-        """Choose what will go wrong with a payment's notification."""
-        wanted = await request.json()
-        if wanted.get("fault") not in FAULTS:
-            return web.json_response({"allowed": FAULTS}, status=422)
-        fault = Fault(wanted["fault"], float(wanted.get("delay_seconds", 0)))
-        self.faults[request.match_info["reference"]] = fault
-        return web.Response(status=204)
-
-    async def list_payments(self, _request: web.Request) -> web.Response:
-        """List the payments and every try of their notifications."""
-        return web.json_response(
-            [
-                {
-                    "reference": payment.reference,
-                    "amount_cents": payment.cents,
-                    "choice": payment.choice,
-                    "page": f"/paiement/{payment.session}",
-                    "tries": payment.tries,
-                }
-                for payment in self.payments.values()
-            ]
-        )
+    async def _endure(self, payment: Payment, request: web.Request) -> None:
+        """Let a page fail as asked. PayFiP's never does: what can fail there is the service that portals ask."""
+        if payment.protocol == "payfip":
+            return
+        faults = self.faults.in_force(payment.protocol, payment.names)
+        await self.faults.endure(faults, request)
+        if "unavailable" in faults:
+            raise web.HTTPServiceUnavailable(
+                text=pages.refused_page("Service indisponible", "Le paiement est momentanément impossible."),
+                content_type="text/html",
+            )
 
 
-def page(html: str) -> web.Response:
+def is_same(known: Payment, begun: Payment) -> bool:
+    """Tell whether a form or link was opened before: the references of two protocols have nothing in common."""
+    return (known.protocol, known.reference) == (begun.protocol, begun.reference)
+
+
+def not_opened(error: DeclaredError, operation: Operation | None) -> web.Response:
+    """Say why a page does not open, and lead back whoever comes from a portal."""
+    back = operation.return_url if operation is not None else None
+    return page(pages.not_opened_page(error.code, back), status=400)
+
+
+def page(html: str, status: int = 200) -> web.Response:
     """Answer with a page that no browser keeps."""
-    return web.Response(text=html, content_type="text/html", headers={"Cache-Control": "no-store"})
+    return web.Response(text=html, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
 
 
 def refused(title: str, reason: str) -> web.Response:
     """Answer that there is nothing to pay."""
-    return web.Response(text=pages.refused_page(title, reason), content_type="text/html", status=400)
+    return page(pages.refused_page(title, reason), status=400)
+
+
+def xml(body: bytes, status: int = 200) -> web.Response:
+    """Answer with a SOAP message; SOAP 1.1 wants 500 for a fault."""
+    return web.Response(body=body, status=status, content_type="text/xml", charset="utf-8")
