@@ -16,7 +16,9 @@ class Mutation:
 
 CASE, DECIDE, MONEY, RECORD = (f"worker/domain/{name}.py" for name in ("case", "decide", "money", "record"))
 MEMORY, POSTGRES, QUERIES = "worker/store/memory.py", "worker/store/postgres.py", "worker/store/queries.sql"
-LYRA = "worker/gateways/lyra.py"
+AMOUNTS, LYRA, OGONE, OPTIONS, PAYBOX, SIPS2 = (
+    f"worker/gateways/{name}.py" for name in ("amounts", "lyra", "ogone", "options", "paybox", "sips2")
+)
 
 ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS = (
     f"tests/unit/domain/test_{name}.py::test_" for name in ("answers", "discrepancies", "holds", "identities", "money")
@@ -25,7 +27,9 @@ FOUND = "tests/property/test_found.py::test_"
 POISON = "tests/integration/test_reconcile.py::test_"
 STORE = "tests/integration/test_store.py::test_"
 WAITING = "tests/integration/test_store_waiting.py::test_"
-PROVEN = "tests/unit/gateways/test_lyra.py::test_"
+PROVEN, PROVEN_OGONE, CHOSEN, PROVEN_PAYBOX, PROVEN_SIPS2 = (
+    f"tests/unit/gateways/test_{name}.py::test_" for name in ("lyra", "ogone", "options", "paybox", "sips2")
+)
 WORLDS = ("tests/simulation/test_simulation.py::test_worlds_come_to_rest_as_the_judge_says[0]",)
 
 IDENTITY = (
@@ -299,6 +303,107 @@ BELIEVED = (
     ),
 )
 
+SIGNED = (
+    Mutation(
+        "another Paybox merchant's money is ours",
+        PAYBOX,
+        "    if merchant != own:\n",
+        "    if False:\n",
+        (PROVEN_PAYBOX + "signed_is_not_enough",),
+    ),
+    Mutation(
+        "whoever calls Paybox's notification names the merchant",
+        PAYBOX,
+        "[name for name, _ in answer.pairs[:begin] if name in READ]",
+        "list[str]()",
+        (PROVEN_PAYBOX + "a_field_before_what_is_signed_is_nobody_s",),
+    ),
+    Mutation(
+        "what follows Paybox's signature is read over",
+        PAYBOX,
+        "[name for name, _ in answer.pairs[answer.end + 1 :]]",
+        "list[str]()",
+        (PROVEN_PAYBOX + "a_field_appended_after_the_signature_spoils_the_answer",),
+    ),
+    Mutation(
+        "a simulated authorisation is money",
+        PAYBOX,
+        'fields.get("code_autorisation") == SIMULATED and',
+        'fields.get("code_autorisation") == "" and',
+        (PROVEN_PAYBOX + "a_simulated_authorisation_in_production_says_that_it_is_a_test",),
+    ),
+    Mutation(
+        "a régie without a key has the bank's public one",
+        SIPS2,
+        'gateway.options.get("secret_key") or ""',
+        'gateway.options.get("secret_key") or "002001000000001_KEY1"',
+        (PROVEN_SIPS2 + "the_bank_s_public_key_never_proves",),
+    ),
+    Mutation(
+        "a value with a bar becomes a field of Sips",
+        SIPS2,
+        "    if repeated:  #",
+        "    if False:  #",
+        (PROVEN_SIPS2 + "a_value_with_a_bar_cannot_become_a_field",),
+    ),
+    Mutation(
+        "another Sips merchant's money is ours",
+        SIPS2,
+        "    if merchant != own:\n",
+        "    if False:\n",
+        (PROVEN_SIPS2 + "sealed_is_not_enough",),
+    ),
+    Mutation(
+        "any currency of Sips is the euro",
+        SIPS2,
+        "    if currency != EURO:\n",
+        "    if False:\n",
+        (PROVEN_SIPS2 + "sealed_is_not_enough",),
+    ),
+    Mutation(
+        "what the merchant must validate is paid",
+        SIPS2,
+        'TO_VALIDATE = "VALIDATION"',
+        'TO_VALIDATE = ""',
+        (PROVEN_SIPS2 + "what_the_merchant_must_validate_is_not_paid_yet",),
+    ),
+    Mutation(
+        "any currency of Ogone is the euro",
+        OGONE,
+        '    if fields["CURRENCY"] != EURO:\n',
+        "    if False:\n",
+        (PROVEN_OGONE + "signed_is_not_enough",),
+    ),
+    Mutation(
+        "a refund at Ogone is like any other status",
+        OGONE,
+        '    if fields["STATUS"] in REFUNDS:\n',
+        "    if False:\n",
+        (PROVEN_OGONE + "a_credit_is_neither_payment_nor_refusal",),
+    ),
+    Mutation(
+        "fields beside Ogone's signed ones are read over",
+        OGONE,
+        "    if foreign:\n",
+        "    if False:\n",
+        (PROVEN_OGONE + "a_field_added_to_what_is_signed_spoils_the_answer",),
+    ),
+    Mutation(
+        "half a cent is cut off",
+        AMOUNTS,
+        "([0-9]{1,2}))?",
+        "([0-9]{1,2})[0-9]*)?",
+        (PROVEN_OGONE + "an_amount_that_is_not_exact_cents_is_not_believed",),
+    ),
+    Mutation(
+        "a key that a gateway published may go to production",
+        OPTIONS,
+        "re.fullmatch(capability.published, str(value)) is not None",
+        "False",
+        (CHOSEN + "every_merchant_of_sips_simulator_is_refused_in_production",),
+    ),
+)
+
 KEPT = (
     Mutation(
         "the same event is kept twice",
@@ -394,4 +499,4 @@ KEPT = (
     ),
 )
 
-MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *BELIEVED, *KEPT)
+MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *BELIEVED, *SIGNED, *KEPT)

@@ -51,6 +51,8 @@ POLL_SECONDS = (120, 300, 600, 960, 1500, 1740)
 """2, 5, 10, 16, 25 and 29 minutes: often while a family pays, past the 15 minutes of PayFiP's idOp, and just before
 the hold ends, so that its end is decided knowingly."""
 
+LYRA_SESSION_SECONDS = 600
+"""A session at Lyra lasts 10 minutes at most."""
 LYRA_MODES = {"production": ("PRODUCTION",), "test": ("TEST",)}
 PLATFORMS = {"production": ("prod", "backup"), "test": ("test",)}
 
@@ -62,6 +64,7 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "systempayv2": Capability(
         callback_is_proof=True,
+        idle_seconds=LYRA_SESSION_SECONDS,
         merchant=("vads_site_id",),
         production_secrets=("secret_production",),
         test_secrets=("secret_test",),
@@ -71,6 +74,7 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "payzen": Capability(
         callback_is_proof=True,
+        idle_seconds=LYRA_SESSION_SECONDS,
         merchant=("vads_site_id",),
         production_secrets=("secret_production",),
         test_secrets=("secret_test",),

@@ -6,7 +6,10 @@ money.md, « Signed is not enough ».
 Paybox signs the text of the query, as it stands, up to its signature, which comes last. Of a notification it signs
 its own fields alone, of a browser's return all that follows the `?`, the return address's own parameters first. It
 has one key for all merchants, and for its test platform: what says whose answer it is are `site` and `rang`, which
-must be under the signature like everything that is read.
+must be under the signature like everything that is read. `PBX_RETOUR` knows no code for them: they are parameters of
+the return address, signed in a browser's return. That keeps other merchants' honest answers out. It does not keep out
+a merchant who has Paybox sign a return address made up for the purpose: of a dishonest one, nothing in this protocol
+does.
 
 A portal knows its `gateway_reference` before it sends the family away: it is the first value of what eopayment's
 `request()` returns, the `PBX_CMD`, and comes back as `reference`. A refund at the counter of Paybox has no answer, so
