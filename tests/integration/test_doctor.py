@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import redis as redis_client
+from aiohttp import web
 from click.testing import CliRunner
 
+from examples.gateway.payfip import PayFiP, Regie
+from examples.gateway.server import Gateway
 from tests.installation import CLIENT, REGIE, free_port
 from worker.cli import main
-from worker.doctor import database, machine, redis, work
+from worker.doctor import database, gateways, machine, redis, work
 from worker.doctor.check import Check, Status
 from worker.doctor.examine import examine
 from worker.settings import Settings
@@ -561,3 +564,60 @@ def test_the_command_prints_and_ends_as_scripts_need_it(tmp_path: Path, monkeypa
     assert document["ok"] is False
     assert {"name", "status", "what", "mend"} == document["checks"][0].keys()
     assert list(tmp_path.iterdir()) == []
+
+
+# Gateways
+
+
+@asynccontextmanager
+async def payfip() -> AsyncIterator[str]:
+    """A PayFiP that knows one régie; where its service is."""
+    gateway = Gateway([], PayFiP([Regie("090909", ["Régie Enfance"])]), retry_seconds=1)
+    runner = web.AppRunner(gateway.application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/tpa/services/securite"
+    finally:
+        await runner.cleanup()
+
+
+def asked(numcli: str, address: str) -> str:
+    """A régie of PayFiP."""
+    return (
+        f'{CLIENT}[[regie]]\ncode = "enfance"\ngateway = "payfip_ws"\n'
+        f'[regie.options]\nnumcli = "{numcli}"\nservice_url = "{address}"\n'
+    )
+
+
+async def test_a_gateway_that_knows_the_regie_is_told_by_its_own_words(look: Examine) -> None:
+    """PayFiP says whom it takes the client number for; nothing is paid."""
+    async with payfip() as address:
+        checks = await look(asked("090909", address))
+    assert found(checks, "gateways").what == "enfance: payfip_ws answers: 090909 Régie Enfance"
+    assert broken(checks) == set()
+
+
+async def test_a_gateway_that_does_not_know_the_regie_is_found(look: Examine) -> None:
+    """Another régie's number, or a wrong digit."""
+    async with payfip() as address:
+        checks = await look(asked("111111", address))
+    assert broken(checks) == {"gateways"}
+    assert "unauthorised (T2)" in found(checks, "gateways").what
+    assert "[regie.options]" in found(checks, "gateways").mend
+
+
+async def test_a_gateway_that_cannot_be_reached_is_found(look: Examine) -> None:
+    """And the doctor goes on."""
+    checks = await look(asked("090909", f"http://127.0.0.1:{free_port()}/"))
+    assert broken(checks) == {"gateways"}
+    assert "unreachable" in found(checks, "gateways").what
+    assert found(checks, "schema").status is Status.OK
+
+
+def test_a_gateway_s_clock_is_compared() -> None:
+    """Minutes matter to signatures; seconds do not."""
+    assert list(gateways._clock("enfance", 5.0)) == []
+    assert list(gateways._clock("enfance", None)) == []
+    (check,) = gateways._clock("enfance", -90.0)
+    assert (check.name, check.status) == ("gateway_clocks", Status.WARNING)

@@ -35,9 +35,9 @@ UNHEARD: Final = (
 
 
 class Outcomes:
-    """Waits for outcomes; `outcome` reads one by its event's place, None while it waits."""
+    """Waits for outcomes; `outcome` reads one by its event's place and what a callback claims, None while it waits."""
 
-    def __init__(self, database_url: str, outcome: Callable[[int], Awaitable[OutcomeView | None]]) -> None:
+    def __init__(self, database_url: str, outcome: Callable[[int, str | None], Awaitable[OutcomeView | None]]) -> None:
         self._database_url = database_url
         self._outcome = outcome
         self._waiting: dict[int, set[asyncio.Event]] = {}
@@ -52,15 +52,18 @@ class Outcomes:
                 self._outage.fails(error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def outcome(self, place: int, seconds: float) -> OutcomeView | None:
-        """The outcome of the event at `place`, as soon as it has one; None when `seconds` did not suffice."""
+    async def outcome(self, place: int, seconds: float, claimed: str | None = None) -> OutcomeView | None:
+        """The outcome of the event at `place`, as soon as it has one; None when `seconds` did not suffice.
+
+        `claimed`: the gateway reference of a callback.
+        """
         end = asyncio.get_running_loop().time() + seconds
         hint = asyncio.Event()
         self._waiting.setdefault(place, set()).add(hint)  # before the first look, so that no hint falls between
         try:
             while (left := end - asyncio.get_running_loop().time()) > 0:
                 hint.clear()
-                found = await self._look(place, max(left, LOOK_SECONDS))
+                found = await self._look(place, claimed, max(left, LOOK_SECONDS))
                 if found is not None:
                     return found
                 with suppress(TimeoutError):
@@ -69,10 +72,10 @@ class Outcomes:
         finally:
             self._forget(place, hint)
 
-    async def _look(self, place: int, seconds: float) -> OutcomeView | None:
+    async def _look(self, place: int, claimed: str | None, seconds: float) -> OutcomeView | None:
         """Read an outcome; a database that does not answer now may answer the next look."""
         try:
-            return await asyncio.wait_for(self._outcome(place), seconds)
+            return await asyncio.wait_for(self._outcome(place, claimed), seconds)
         except UNHEARD:
             return None
 

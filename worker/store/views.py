@@ -184,9 +184,12 @@ class Views:
         """Events that failed too often and wait for a person, oldest first."""
         return [_event(row) for row in await self.rows(QUERIES.parked_events, limit)]
 
-    async def outcome(self, place: int) -> OutcomeView | None:
-        """What became of an event, with the payment that it names as read; None while it waits."""
-        rows = await self.rows(QUERIES.outcome, place)
+    async def outcome(self, place: int, claimed: str | None = None) -> OutcomeView | None:
+        """What became of an event, with the payment that it is about as read; None while it waits.
+
+        `claimed`: the gateway reference of a callback, which names no payment.
+        """
+        rows = await self.rows(QUERIES.outcome, place, claimed)
         if not rows:
             return None
         outcome, reason, regie, reference = rows[0]

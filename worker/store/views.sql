@@ -221,11 +221,22 @@ ORDER BY e.place
 LIMIT $1;
 
 -- name: outcome
--- $1 place: what became of an event, and the reference of the payment that it is about. A start that was refused as no
--- payment names another's: who reads `started` there would send a family away to pay something else.
+-- $1 place, $2 the gateway reference that a callback claims: what became of an event, and the reference of the payment
+-- that it is about. A start that was refused as no payment names another's: who reads `started` there would send a family
+-- away to pay something else. A callback that proved nothing is about nobody's payment.
 SELECT
     o.outcome, o.reason, e.regie,
-    CASE WHEN o.reason NOT IN ('payment_conflict', 'gateway_reference_in_use') THEN e.data ->> 'reference' END AS reference
+    CASE
+        WHEN o.reason NOT IN ('payment_conflict', 'gateway_reference_in_use') THEN coalesce(
+            e.data ->> 'reference',
+            (
+                SELECT p.reference
+                FROM gateway_references AS r
+                INNER JOIN payments AS p ON r.payment_id = p.id
+                WHERE r.regie = e.regie AND r.gateway_reference = $2 AND o.outcome <> 'refused'
+            )
+        )
+    END AS reference
 FROM outcomes AS o
 JOIN events AS e ON e.place = o.place
 WHERE o.place = $1;

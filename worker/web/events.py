@@ -110,7 +110,8 @@ class EventsIn:
         if wait is None or receipt is None or receipt.status == "conflict":
             refused = _refusal(receipt)
             return answer(refused) if refused else json_answer(_accepted(event, receipt), 202)
-        found = await self._outcomes.outcome(receipt.place, wait)
+        claimed = event.subject if event.type is EventType.GATEWAY_CALLBACK else None
+        found = await self._outcomes.outcome(receipt.place, wait, claimed)
         applied = {"Preference-Applied": f"wait={wait}"}
         if found is None:
             return json_answer(_accepted(event, receipt), 202, applied)

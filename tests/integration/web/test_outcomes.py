@@ -91,12 +91,12 @@ async def test_a_database_that_does_not_answer_is_waited_for(app: Composed) -> N
     """A look that fails is not the end: the next one may find it."""
     looks = 0
 
-    async def flaky(place: int) -> object:
+    async def flaky(place: int, claimed: str | None) -> object:
         nonlocal looks
         looks += 1
         if looks < 3:
             raise asyncpg.ConnectionDoesNotExistError
-        return await app.views.outcome(place)
+        return await app.views.outcome(place, claimed)
 
     place = await waited(app)
     await app.reconcile()
