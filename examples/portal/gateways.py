@@ -1,16 +1,37 @@
 """How a family is sent to the gateway: the form or link that its protocol asks for.
 
-A real portal has its gateway's own library for this. What matters to Lettrage is that the reference goes there and
-comes back: here it is the payment's own, so nothing more needs to be told.
+A real portal has its gateway's own library for this. What matters to Lettrage is what the gateway calls the payment.
+Lyra and the dummy take the payment's own reference; PayFiP gives an idOp of its own, so it must be asked first, and the
+payment is started with that.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import re
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from examples.portal.payfip import create_payment
+
+PARIS = ZoneInfo("Europe/Paris")
+MAX_OBJET_CHARS = 100
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a family is about to pay: the payment's reference, an invoice, where the browser comes back."""
+
+    reference: str
+    number: str
+    cents: int
+    email: str
+    return_url: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,10 @@ class LyraGateway:
     site_id: str
     key: str
     mode: str
+
+    async def gateway_reference(self, order: Order) -> str:
+        """Lyra gives back whatever name it was given."""
+        return order.reference
 
     def departure(self, payment: Mapping[str, Any], return_url: str) -> Departure:
         """Build the form; the same payment gives the same one, so that two clicks open one payment."""
@@ -63,6 +88,10 @@ class DummyGateway:
     url: str
     notify_url: str
 
+    async def gateway_reference(self, order: Order) -> str:
+        """The dummy gives back whatever name it was given."""
+        return order.reference
+
     def departure(self, payment: Mapping[str, Any], return_url: str) -> Departure:
         """Build the link; the dummy wants its amount in euros."""
         fields = {
@@ -75,10 +104,61 @@ class DummyGateway:
         return Departure("get", self.url, fields)
 
 
-Gateway = LyraGateway | DummyGateway
-KINDS: Mapping[str, type[LyraGateway | DummyGateway]] = {
+@dataclass(frozen=True)
+class PayFiPGateway:
+    """PayFiP's web service: it creates the payment, and calls it by an idOp that opens its page once."""
+
+    regie: str
+    service_url: str
+    payment_url: str
+    numcli: str
+    saisie: str
+    notify_url: str
+    _created: dict[str, asyncio.Task[str]] = field(default_factory=dict, init=False)
+
+    async def gateway_reference(self, order: Order) -> str:
+        """Have the payment created, once: a second click waits for what the first one began."""
+        known = self._created.get(order.reference)
+        if known is None or _has_failed(known):
+            known = self._created[order.reference] = asyncio.create_task(self._create(order))
+        return await asyncio.shield(known)
+
+    async def _create(self, order: Order) -> str:
+        return await create_payment(
+            self.service_url,
+            {
+                "exer": f"{datetime.now(PARIS):%Y}",
+                "mel": order.email,
+                "montant": str(order.cents),
+                "numcli": self.numcli,
+                "objet": _plain(f"Facture {order.number}"),
+                "refdet": order.reference,
+                "saisie": self.saisie,
+                "urlnotif": self.notify_url,
+                "urlredirect": order.return_url,
+            },
+        )
+
+    def departure(self, payment: Mapping[str, Any], return_url: str) -> Departure:
+        """Open the page of the idOp; where the browser comes back was told when it was created."""
+        return Departure("get", self.payment_url, {"idop": payment["gateway_reference"]})
+
+
+def _has_failed(creation: asyncio.Task[str]) -> bool:
+    return creation.done() and (creation.cancelled() or creation.exception() is not None)
+
+
+def _plain(text: str) -> str:
+    """The text in the letters and digits that PayFiP allows in an `objet`."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", " ", letters).strip()[:MAX_OBJET_CHARS]
+
+
+Gateway = LyraGateway | DummyGateway | PayFiPGateway
+KINDS: Mapping[str, type[Gateway]] = {
     "systempayv2": LyraGateway,
     "dummy": DummyGateway,
+    "payfip_ws": PayFiPGateway,
 }
 
 

@@ -55,18 +55,22 @@ class Lettrage:
         """Read one payment."""
         return await self._get(f"/v1/regies/{regie}/payments/{_quoted(reference)}")
 
-    async def start_payment(self, regie: str, reference: str, invoice: Mapping[str, Any]) -> dict[str, Any]:
+    async def start_payment(
+        self, regie: str, reference: str, gateway_reference: str, invoice: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Start a payment of one invoice and return it, once Lettrage has decided.
 
-        The event's id is made from the reference: asked twice, it is the same event and the same payment.
+        The event's id is made from the gateway's reference: asked twice, it is the same event and the same payment.
+        With another gateway reference it is one more way to pay the same payment.
         """
         line = {key: invoice[key] for key in ("number", "amount_cents", "account")}
         answer = await self._send(
             "fr.lettrage.payment.started.v1",
-            f"start-{reference}",
+            f"start-{gateway_reference}",
             {
                 "regie": regie,
                 "reference": reference,
+                "gateway_reference": gateway_reference,
                 "amount_cents": invoice["amount_cents"],
                 "invoices": [line],
             },

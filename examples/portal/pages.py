@@ -20,6 +20,7 @@ class Family:
 
     account: str
     name: str
+    email: str
 
     @property
     def home(self) -> str:
@@ -52,6 +53,11 @@ PAYMENTS = {
     "reversed": Told("Paiement rejeté", "La banque a repris ce paiement. La facture est de nouveau due."),
     "refunded": Told("Paiement remboursé", "Cette somme vous a été rendue."),
 }
+DIRECT_DEBIT = Told(
+    "Prélèvement accepté",
+    "Merci. La facture est réglée, sauf si votre banque rejette ce prélèvement dans les prochains jours.",
+)
+"""What `paid` means while it is provisional."""
 REJECTIONS = {
     "invoice_in_payment": "Un autre paiement de cette facture est déjà en cours, peut-être dans un autre onglet.",
     "invoice_paid": "Cette facture est déjà payée.",
@@ -158,7 +164,8 @@ payée <strong>à {clock(payment["payable_again_at"])}</strong>.</p>
 
 def payment_page(family: Family, payment: Row, address: str) -> str:
     """Tell what is known of a payment, and nothing else."""
-    told = PAYMENTS[payment["state"]]
+    provisional = payment["state"] == "paid" and payment["provisional"]
+    told = DIRECT_DEBIT if provisional else PAYMENTS[payment["state"]]
     sentence = REJECTIONS.get(payment["reason"], told.sentence)
     return _page(
         told.title,

@@ -8,14 +8,16 @@ from typing import Any
 from aiohttp import web
 
 from examples.portal import pages
-from examples.portal.gateways import Gateway
+from examples.portal.gateways import Gateway, Order
 from examples.portal.lettrage import Lettrage, LettrageError
 from examples.portal.pages import Family
+from examples.portal.payfip import PayFiPError
 
 STYLE = Path(__file__).with_name("style.css")
 REFERENCE = re.compile(r"[0-9a-f]{16}")
 REFRESH_SECONDS = 5
 """How often a page that waits for the bank asks again by itself."""
+UNAVAILABLE = "Service momentanément indisponible"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,7 +75,8 @@ class Portal:
         """Start a payment, and go on only when Lettrage says `started`.
 
         The reference came with the button: the second of two clicks starts the same payment. The amount is
-        Lettrage's, never the browser's.
+        Lettrage's, never the browser's. What the gateway calls the payment must be known first; a page of PayFiP that
+        was created for a payment which may not start is never opened.
         """
         family = self._family(request)
         form = await request.post()
@@ -83,8 +86,11 @@ class Portal:
         invoice = await self.lettrage.invoice(regie, str(form.get("facture")))
         if invoice["account"] != family.account:
             raise web.HTTPNotFound
-        payment = await self.lettrage.start_payment(regie, reference, invoice)
         address = f"{family.home}/{regie}/paiements/{reference}"
+        return_url = f"{request.url.origin()}{address}/retour"
+        order = Order(reference, invoice["number"], invoice["amount_cents"], family.email, return_url)
+        gateway_reference = await self.gateways[regie].gateway_reference(order)
+        payment = await self.lettrage.start_payment(regie, reference, gateway_reference, invoice)
         raise web.HTTPSeeOther(f"{address}/depart" if payment["state"] == "started" else address)
 
     async def depart(self, request: web.Request) -> web.Response:
@@ -141,7 +147,11 @@ async def tell_failures(request: web.Request, handler: Handler) -> web.StreamRes
     except LettrageError as error:
         print(error, flush=True)
         sentence = "Nous n’avons pas pu lire vos factures. Rien n’a été payé par cette page : essayez plus tard."
-        return page(pages.failure_page("Service momentanément indisponible", sentence), 503)
+        return page(pages.failure_page(UNAVAILABLE, sentence), 503)
+    except PayFiPError as error:
+        print(error, flush=True)
+        sentence = "Le site de paiement ne répond pas. Votre facture n’a pas bougé : essayez plus tard."
+        return page(pages.failure_page(UNAVAILABLE, sentence), 503)
 
 
 async def style(_request: web.Request) -> web.FileResponse:

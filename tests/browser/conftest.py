@@ -59,9 +59,25 @@ class Town:
 
     def payments_of(self, invoice: Invoice) -> list[str]:
         """The states of the payments that named an invoice, as Lettrage has them."""
+        return [payment["state"] for payment in self._payments(invoice)]
+
+    def _payments(self, invoice: Invoice) -> list[dict[str, Any]]:
         found = self._read(invoice)
         assert found is not None
-        return [payment["state"] for payment in found["payments"]]
+        payments: list[dict[str, Any]] = found["payments"]
+        return payments
+
+    def at_payfip(self, invoice: Invoice) -> list[dict[str, Any]]:
+        """The payments of an invoice, as the simulated PayFiP has them."""
+        address = f"{self.installation.addresses.gateway}/control/payments"
+        listed = requests.get(address, timeout=HTTP_SECONDS).json()
+        known = {payment["reference"] for payment in self._payments(invoice)}
+        return [payment for payment in listed if payment["reference"] in known]
+
+    def spoil_payfip(self, faults: list[dict[str, Any]]) -> None:
+        """Make something go wrong with all of PayFiP."""
+        address = f"{self.installation.addresses.gateway}/control/service/payfip"
+        assert requests.put(address, json=faults, timeout=HTTP_SECONDS).ok
 
     def wait_until_ready(self) -> None:
         """Wait until the portal answers and Lettrage reconciles: its worker may start long after its web is ready."""

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import HOLD_SECONDS, Town
-from worker.demonstration.families import CANTEEN, CHILDHOOD, DIALLO, Invoice
+from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, DIALLO, Invoice
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +47,14 @@ def go_to_gateway(page: Page, town: Town, invoice: Invoice) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Votre paiement est prêt")
     page.get_by_role("button", name="Aller sur la page de paiement").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Paiement par carte")
+
+
+def go_to_payfip(page: Page, town: Town, invoice: Invoice) -> None:
+    """From the portal to PayFiP's page, by clicking."""
+    go_to_invoices(page, town)
+    press_pay(page, invoice)
+    page.get_by_role("button", name="Aller sur la page de paiement").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Paiement d’une facture")
 
 
 def row_of(page: Page, invoice: Invoice) -> str:
@@ -88,6 +96,51 @@ def test_a_family_pays(page: Page, town: Town, shoot: Shoot, regie: str) -> None
     assert "Payée le" in row_of(page, invoice)
     shoot(page, "historique")
     assert town.payments_of(invoice) == ["paid"]
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"], indirect=True)
+@pytest.mark.parametrize(
+    ("button", "result"), [("Payer par carte", "P"), ("Payer par prélèvement", "V"), ("Annuler", "A")]
+)
+def test_payfips_page_leads_back_to_the_payment(page: Page, town: Town, shoot: Shoot, button: str, result: str) -> None:
+    """Whatever the family chooses, PayFiP keeps it for whoever asks, and the portal shows its payment."""
+    invoice = town.owe(DIALLO, AFTER_SCHOOL)
+    go_to_payfip(page, town, invoice)
+    shoot(page, "payfip")
+    expect(
+        page.get_by_role("definition").filter(has_text=f"Facture {invoice.number.replace('-', ' ')}")
+    ).to_be_visible()
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^(Paiement|Prélèvement) "))
+    assert [payment["result"] for payment in town.at_payfip(invoice)] == [result]
+
+
+def test_payfips_page_opens_once(page: Page, family_browser: BrowserContext, town: Town, shoot: Shoot) -> None:
+    """A second tab is told so and led back to the portal; the first one can still pay."""
+    invoice = town.owe(DIALLO, AFTER_SCHOOL)
+    go_to_payfip(page, town, invoice)
+    second = family_browser.new_page()
+    second.goto(town.installation.addresses.gateway + town.at_payfip(invoice)[0]["page"])
+    expect(second.get_by_role("heading", level=1)).to_have_text("Paiement déjà ouvert")
+    shoot(second, "payfip-opened")
+    second.get_by_role("link", name="Retourner").click()
+    expect(second.get_by_role("heading", level=1)).to_have_text("Paiement en cours")
+    page.get_by_role("button", name="Payer par carte").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Paiement "))
+    assert [payment["result"] for payment in town.at_payfip(invoice)] == ["P"]
+
+
+def test_payfip_out_of_order_starts_nothing(page: Page, town: Town, shoot: Shoot) -> None:
+    """Without an idOp there is no payment: the family reads so, and the invoice stays where it was."""
+    invoice = town.owe(DIALLO, AFTER_SCHOOL)
+    go_to_invoices(page, town)
+    town.spoil_payfip([{"fault": "unavailable"}])
+    press_pay(page, invoice)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Service momentanément indisponible")
+    shoot(page, "payfip-down")
+    town.spoil_payfip([])
+    assert town.payments_of(invoice) == []
+    go_to_payfip(page, town, invoice)
 
 
 def test_a_refused_card_is_said_and_can_try_again_later(page: Page, town: Town, shoot: Shoot) -> None:

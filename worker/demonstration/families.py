@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHILDHOOD: Final = "enfance"
+AFTER_SCHOOL: Final = "periscolaire"
 CANTEEN: Final = "restauration"
 
 
@@ -13,6 +14,11 @@ class Family:
 
     account: str
     name: str
+
+    @property
+    def email(self) -> str:
+        """An address that reaches nobody (RFC 2606)."""
+        return f"{self.account.lower()}@example.org"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from worker.demonstration.families import CANTEEN, CHILDHOOD, FAMILIES
+from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, FAMILIES
 
 HOLD_SECONDS: Final = 30
 """Instead of 30 min, so that a person sees the end of it."""
@@ -30,6 +30,7 @@ GATEWAY_PORT: Final = 8082
 STOP_SECONDS: Final = 25
 """What each process may take to end: `lettrage up` drains, then stops its servers."""
 SITE_ID: Final = "12345678"
+NUMCLI: Final = "000001"
 TOKEN: Final = "demo"  # noqa: S105 (not a secret: made-up families, on loopback, gone afterwards)
 """Always the same, so that a document can show a request which works when it is copied."""
 HERE: Final = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
         addresses = _free_addresses()
         key = secrets.token_hex(16)
-        _write(folder / "lettrage.toml", _lettrage_toml(TOKEN, hold_seconds))
+        _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
         _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key))
         processes = []
@@ -195,8 +196,8 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _lettrage_toml(token: str, hold_seconds: int) -> str:
-    """Two régies: one with a signed gateway in production, one with the dummy in test."""
+def _lettrage_toml(addresses: Addresses, token: str, hold_seconds: int) -> str:
+    """Three régies: one with a signed gateway in production; one with PayFiP and one with the dummy in test."""
     return f"""
 [[client]]
 name = "portail"
@@ -216,6 +217,16 @@ signature_algo = "hmac_sha256"
 secret_production = "env:DEMO_GATEWAY_KEY"
 
 [[regie]]
+code = "{AFTER_SCHOOL}"
+label = "Régie Périscolaire"
+gateway = "payfip_ws"
+mode = "test"
+hold = "{hold_seconds}s"
+[regie.options]
+numcli = "{NUMCLI}"
+service_url = "{addresses.gateway}/tpa/services/securite"
+
+[[regie]]
 code = "{CANTEEN}"
 label = "Régie Restauration scolaire"
 gateway = "dummy"
@@ -233,11 +244,18 @@ site_id = "{SITE_ID}"
 label = "Régie Enfance"
 key = "{key}"
 notify_url = "{addresses.lettrage}/v1/callbacks/{CHILDHOOD}"
+
+[[payfip.regie]]
+numcli = "{NUMCLI}"
+labels = ["Ville de démonstration", "Régie Périscolaire"]
 """
 
 
 def _portal_toml(addresses: Addresses, token: str, key: str) -> str:
-    families = "".join(f'[[family]]\naccount = "{family.account}"\nname = "{family.name}"\n' for family in FAMILIES)
+    families = "".join(
+        f'[[family]]\naccount = "{family.account}"\nname = "{family.name}"\nemail = "{family.email}"\n'
+        for family in FAMILIES
+    )
     return f"""
 port = {addresses.portal.rpartition(":")[2]}
 lettrage_url = "{addresses.lettrage}"
@@ -251,6 +269,15 @@ url = "{addresses.gateway}/vads-payment/"
 site_id = "{SITE_ID}"
 key = "{key}"
 mode = "PRODUCTION"
+
+[[gateway]]
+regie = "{AFTER_SCHOOL}"
+kind = "payfip_ws"
+service_url = "{addresses.gateway}/tpa/services/securite"
+payment_url = "{addresses.gateway}/tpa/paiementws.web"
+numcli = "{NUMCLI}"
+saisie = "T"
+notify_url = "{addresses.lettrage}/v1/callbacks/{AFTER_SCHOOL}"
 
 [[gateway]]
 regie = "{CANTEEN}"
