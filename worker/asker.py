@@ -10,11 +10,13 @@ from typing import Final, Protocol
 from monitoring.outages import Outage
 from schemas.records import DueAsk
 from worker.gateways.port import Answer, Question
-from worker.gateways.services import AT_ONCE, LIMIT_SECONDS
+from worker.gateways.services import AT_ONCE
 from worker.lane import Lane
 
 Answers = Sequence[tuple[DueAsk, Answer]]
 
+CLOSE_SECONDS: Final = 5.0
+"""What is not answered by then is asked again by another process: a shutdown stays below 25 s."""
 RETRY_SECONDS: Final = 1.0
 """After a store that could not be reached; whoever rings meanwhile is heard at once."""
 
@@ -77,7 +79,7 @@ class Asker:
             task.cancel()
         under_way = {task for tasks in self._asking.values() for task in tasks}
         if under_way:
-            await asyncio.wait(under_way, timeout=LIMIT_SECONDS)
+            await asyncio.wait(under_way, timeout=CLOSE_SECONDS)
 
     async def _look(self, name: str) -> None:
         """Take what is due at one service whenever it may be, while a question more can be asked."""

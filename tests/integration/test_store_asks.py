@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from schemas.decisions import Decision
 from schemas.events import Event, NewEvent, Queue
 from schemas.records import DueAsk
 from schemas.reports import Report
@@ -25,6 +26,7 @@ from tests.integration.worlds import (
     started,
     states,
 )
+from worker import reconcile
 from worker.gateways.port import Answer, Claim
 from worker.reconcile import Reconciler
 from worker.store.postgres import PostgresStore
@@ -32,6 +34,7 @@ from worker.store.postgres import PostgresStore
 MINUTE = 60
 LEASE_SECONDS = 20
 CALLBACK_LEASE_SECONDS = 30
+LAST_TRY = 8
 
 
 @pytest.fixture(params=["memory", "postgresql"])
@@ -243,6 +246,26 @@ async def test_a_callback_without_an_answer_asks_again(desk: Desk, world: World)
     assert [waiting.parked for waiting in (await world.pending()).values()] == [False]
     await desk.answer(await desk.due())
     assert desk.outcomes["c"] == "applied: money_received"
+
+
+async def test_a_callback_whose_answer_cannot_be_applied_is_parked(
+    desk: Desk, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After eight tries, each with an ask of its own: visible, and no question more."""
+    await desk.start()
+    await desk.call()
+    monkeypatch.setattr(reconcile, "decide", _failing)
+    for _ in range(LAST_TRY):
+        await desk.answer(await desk.due())
+        await world.later(2 ** (LAST_TRY + 1))
+        await desk.callbacks()
+    (waiting,) = (await world.pending()).values()
+    assert (waiting.parked, waiting.attempts) == (True, LAST_TRY)
+    assert "an invariant is broken" in (waiting.error or "")
+
+
+def _failing(*_arguments: object) -> Decision:
+    raise AssertionError("an invariant is broken")
 
 
 async def test_a_payment_that_is_settled_is_asked_about_when_its_gateway_calls_again(desk: Desk, world: World) -> None:

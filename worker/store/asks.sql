@@ -2,7 +2,8 @@
 -- waited for by who claims one: locks keep the order of queries.sql.
 
 -- name: wait_for_asks
--- Let callbacks wait for the answer of a gateway: longer than any ask takes, and again should nobody bring it.
+-- Let callbacks wait for the answer of a gateway: longer than any ask takes, and again should nobody bring it. One that
+-- waited before is not at fault for that; one whose answer could not be applied keeps the count of its attempts.
 WITH mine AS (
     SELECT place
     FROM pending
@@ -12,7 +13,10 @@ WITH mine AS (
 )
 
 UPDATE pending AS p
-SET asking = true, attempts = least(p.attempts, 2), leased_until = clock_timestamp() + $2::interval
+SET
+    asking = true,
+    attempts = CASE WHEN p.asking THEN least(p.attempts, 2) ELSE p.attempts END,
+    leased_until = clock_timestamp() + $2::interval
 WHERE p.place = ANY(ARRAY(SELECT place FROM mine));
 
 -- name: note_calls
@@ -28,7 +32,8 @@ ON CONFLICT (gateway_reference_id) DO UPDATE
 SET called_at = excluded.called_at, due_at = least(asks.due_at, excluded.due_at);
 
 -- name: claim_asks
--- Take asks that are due, oldest first, for as long as one may take. Whoever dies leaves them to the next.
+-- Take asks that are due, oldest first, for as long as one may take. Whoever dies over one, or cannot have its answer
+-- applied, leaves it to the next: after an eighth of its age, a lease at least and five minutes at most.
 WITH due AS (
     SELECT gateway_reference_id
     FROM asks
@@ -42,7 +47,11 @@ WITH due AS (
 )
 
 UPDATE asks AS a
-SET asked_at = clock_timestamp(), leased_until = clock_timestamp() + $3::interval
+SET
+    asked_at = clock_timestamp(),
+    leased_until = clock_timestamp() + $3::interval,
+    due_at = clock_timestamp()
+    + least(greatest((clock_timestamp() - a.born_at) / 8, $3::interval), interval '5 minutes')
 WHERE a.gateway_reference_id = ANY(ARRAY(SELECT gateway_reference_id FROM due))
 RETURNING
     a.gateway_reference_id, a.regie, a.gateway_reference, a.asked_at,

@@ -31,6 +31,7 @@ from worker.store.port import Decide
 
 LEASE = timedelta(seconds=2)
 ASK_LEASE = timedelta(seconds=20)
+MOST_PATIENT = timedelta(minutes=5)
 CALLBACK_LEASE = timedelta(seconds=30)
 LAST_TRY = 8
 ALONE_AFTER = 2
@@ -347,7 +348,8 @@ class MemoryStore:
             reference = next(r for r in self.tables.references.values() if _name(r) == (event.regie, name))
             self._note_call(reference)
             if (waiting := self.tables.pending.get(event.place)) is not None:
-                waiting.asking, waiting.attempts = True, min(waiting.attempts, 2)
+                waiting.attempts = min(waiting.attempts, 2) if waiting.asking else waiting.attempts
+                waiting.asking = True
                 waiting.leased_until = self._clock() + CALLBACK_LEASE
             if reference.payment_id is None:
                 unowned.add(event.place)
@@ -367,6 +369,8 @@ class MemoryStore:
         due.sort(key=lambda asking: (asking.due_at, asking.reference.id))
         for asking in due[:limit]:
             asking.asked_at, asking.leased_until = now, now + ASK_LEASE
+            age = now - (asking.born_at or now)
+            asking.due_at = now + min(max(age / 8, ASK_LEASE), MOST_PATIENT)
         return [self._due_ask(asking, now) for asking in due[:limit]]
 
     def _due_ask(self, asking: Asking, now: datetime) -> DueAsk:
@@ -450,7 +454,7 @@ class MemoryStore:
         waiting = self.tables.pending.get(event.place)
         if waiting is None:  # somebody else has done it meanwhile
             return False
-        waiting.error = error
+        waiting.error, waiting.asking = error, False
         waiting.parked = waiting.attempts >= LAST_TRY
         waiting.leased_until = self._clock() + timedelta(seconds=min(2**waiting.attempts, 300))
         return waiting.parked

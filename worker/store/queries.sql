@@ -577,6 +577,7 @@ SELECT pg_notify('lettrage_done', $1);
 -- Give a failed event back: again after a backoff, or parked after the last try.
 UPDATE pending
 SET
+    asking = false,
     parked = attempts >= $3,
     leased_until = clock_timestamp() + least(power(2, attempts), 300) * interval '1 second',
     error = left($2, 500)
