@@ -6,14 +6,16 @@ named.
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
-from schemas.events import MAX_CENTS
 from schemas.reports import Report, ReportResult
 from worker.gateways.capabilities import CAPABILITIES
 from worker.gateways.fields import first_of, pairs_of
-from worker.gateways.port import Claim, GatewayConfig, RawCallback, quoted, unproven
+from worker.gateways.port import Claim, GatewayConfig, Question, RawCallback, quoted, unproven
 
-MODE_OF_TEST = "test"
+EURO: Final = "EUR"
+MODE_OF_TEST: Final = "test"
+MONEY: Final = (ReportResult.PAID, ReportResult.PROVISIONAL, ReportResult.REJECTED_LATER)
 
 
 def interpret_claim(gateway: GatewayConfig, callback: RawCallback) -> Report | Claim:
@@ -86,7 +88,34 @@ def merchant_differs(gateway: GatewayConfig, reference: str, option: str, receiv
     return differing(gateway, reference, "wrong_merchant", received=received, expected=expected)
 
 
-def cents_of(text: str) -> int | None:
-    """A count of cents, if it is one that we can hold."""
-    readable = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_CENTS)) and int(text) <= MAX_CENTS
-    return int(text) if readable else None
+def currency_differs(gateway: GatewayConfig, reference: str, received: str) -> Report | None:
+    """The report of an answer in another money than euros; None if it is in euros."""
+    if received == EURO:
+        return None
+    return differing(gateway, reference, "wrong_currency", received=received, expected=EURO)
+
+
+def amount_differs(
+    gateway: GatewayConfig, reference: str, result: ReportResult, cents: int | None, written: str
+) -> Report | None:
+    """The report of an answer that speaks of money and names no amount that could be paid; None if it names one."""
+    if result not in MONEY or cents:
+        return None
+    return differing(gateway, reference, "amount_unreadable", received=written)
+
+
+def unknown(gateway: GatewayConfig, reference: str, **detail: str) -> Report:
+    """The report of a gateway that knows no such payment: nobody can pay it there, so it is no doubt, at any age."""
+    return answered(gateway, reference, ReportResult.NOTHING, "payment_unknown_to_gateway", detail=detail)
+
+
+def in_progress(gateway: GatewayConfig, question: Question, **detail: str) -> Report:
+    """The report of a gateway that knows no result of a payment and never ends it by itself: its age decides."""
+    if question.age_seconds < CAPABILITIES[gateway.kind].idle_seconds:
+        return answered(gateway, question.gateway_reference, ReportResult.WAITING, "in_progress", detail=detail)
+    return not_paid(gateway, question.gateway_reference, **detail)
+
+
+def not_paid(gateway: GatewayConfig, reference: str, **detail: str) -> Report:
+    """The report of a payment that is over, unpaid, without anybody's refusal or cancel."""
+    return answered(gateway, reference, ReportResult.NOTHING, "not_paid", detail=detail)

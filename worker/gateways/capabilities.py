@@ -20,12 +20,14 @@ class Capability:
     `callback_is_proof`: a signed callback can be believed. `pollable`: the gateway can be asked about a payment, by
     its reference; where a callback is no proof, a callback makes us ask. `poll_seconds`: when to ask after the start
     of a payment with a hold of half an hour. `idle_seconds`: for how long a payer can be on the payment page; an
-    answer "in progress" is doubt for so long and no longer. `own_options`: ours, beside the library's.
+    answer "in progress" is doubt for so long and no longer, unless the gateway ends its payments by itself.
+    `own_options`: ours, beside the library's.
     `merchant` and the secrets are the options without which an answer cannot be tied to this régie: they have
     no defaults. `published`: values of those that the gateway publishes for everybody's tests, as a pattern.
-    `chosen`: what an option may be where the library takes anything. `mode_option`: which option says the mode too,
-    and how for each; it may be left out. `never_paid`: options with which no answer ever says that money came.
-    `reference_fields` are where a raw callback names its payment, the first present wins.
+    `key_prefixes`: how the key of each mode begins, where it tells. `chosen`: what an option may be where the library
+    takes anything. `mode_option`: which option says the mode too, and how for each; it may be left out. `never_paid`:
+    options with which no answer ever says that money came. `reference_fields` are where a raw callback names its
+    payment, the first present wins.
     """
 
     callback_is_proof: bool = False
@@ -39,6 +41,7 @@ class Capability:
     production_secrets: tuple[str, ...] = ()
     test_secrets: tuple[str, ...] = ()
     published: str = ""
+    key_prefixes: Mapping[str, str] = field(default_factory=dict)
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode_option: str = ""
     mode_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -91,7 +94,12 @@ CAPABILITIES: dict[str, Capability] = {
         mode_values={"production": ("W",), "test": ("T", "X")},
         reference_fields=("idOp", "idop"),
     ),
-    "tipi": Capability(merchant=("numcli",), reference_fields=("refdet",)),
+    "tipi": Capability(
+        merchant=("numcli",),
+        mode_option="saisie",
+        mode_values={"production": ("A",), "test": ("T", "X")},
+        reference_fields=("refdet",),
+    ),
     "paybox": Capability(
         callback_is_proof=True,
         own_options=("public_key",),
@@ -125,8 +133,10 @@ CAPABILITIES: dict[str, Capability] = {
     "mollie": Capability(
         pollable=True,
         poll_seconds=POLL_SECONDS,
+        amount_unit=AmountUnit.EUROS,
         production_secrets=("api_key",),
         test_secrets=("api_key",),
+        key_prefixes={"production": "live_", "test": "test_"},
         reference_fields=("id",),
     ),
     "keyware": Capability(
@@ -141,15 +151,18 @@ CAPABILITIES: dict[str, Capability] = {
         poll_seconds=POLL_SECONDS,
         amount_unit=AmountUnit.EUROS,
         merchant=("base_url", "num_service", "compte"),
-        reference_fields=("idop",),
+        reference_fields=("idop", "idOp"),
     ),
     "worldline": Capability(
         callback_is_proof=True,
         pollable=True,
         poll_seconds=POLL_SECONDS,
+        own_options=("service_url", "webhook_secret"),
         merchant=("pspid",),
         production_secrets=("api_key", "api_secret"),
         test_secrets=("api_key", "api_secret"),
+        mode_option="environment",
+        mode_values={"production": ("prod",), "test": ("preprod",)},
         reference_fields=("hostedCheckoutId",),
     ),
 }

@@ -14,6 +14,7 @@ import http.client
 import io
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ CONNECT_SECONDS: Final = 3.0
 """For one address of a gateway that has several: a machine that is down must leave time for the next."""
 MAX_ANSWER_BYTES: Final = 1 << 20
 """The longest known answer, Worldline's payment details, has about 10 kB."""
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+OURS: Final = {"Connection": "close", "User-Agent": "Lettrage"}
+"""A request without a name is what some gateways' firewalls refuse first."""
 OK: Final = 200
 REDIRECTS: Final = range(300, 400)
 UNAUTHORISED: Final = (401, 403)
@@ -74,10 +78,13 @@ def exchange(
     """Send one request and read its answer.
 
     Raises:
-        GatewayUnavailableError: `unreachable`, `timeout`, or `protocol` (not HTTP, a redirect, too long, cut short).
+        GatewayUnavailableError: `unreachable`, `timeout`, or `protocol` (not HTTP, a redirect, too long, cut short, an
+            address where anybody between could answer).
     """
+    if not is_secure(url):
+        raise GatewayUnavailableError("protocol", "insecure address")
     try:
-        return _exchanged(deadline, method, urlsplit(url), {**(headers or {}), "Connection": "close"}, body)
+        return _exchanged(deadline, method, urlsplit(url), {**OURS, **(headers or {})}, body)
     except TimeoutError as error:
         raise GatewayUnavailableError("timeout") from error
     except (ssl.SSLError, OSError) as error:
@@ -85,6 +92,17 @@ def exchange(
     except (http.client.HTTPException, ValueError) as error:
         # not chained: http.client quotes a header that it refuses, key and all
         raise GatewayUnavailableError("protocol", type(error).__name__) from None
+
+
+def is_secure(address: str) -> bool:
+    """Whether what comes from there can be believed: over TLS, or from this machine, and without a user in it."""
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        return False
+    if not url.hostname or url.username is not None:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
 
 
 def refuse(answer: HttpAnswer) -> GatewayUnavailableError:
@@ -149,9 +167,18 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-@functools.cache
+_LOADING = threading.Lock()
+"""Loading costs 30 ms of CPU: the threads that come meanwhile wait for it instead of doing the same."""
+
+
 def _trust() -> ssl.SSLContext:
-    """The machine's authorities; loading them costs 30 ms of CPU, so once."""
+    """The machine's authorities."""
+    with _LOADING:
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 

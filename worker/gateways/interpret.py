@@ -11,16 +11,27 @@ from worker.gateways.asked import interpret_claim
 from worker.gateways.capabilities import CAPABILITIES, Capability
 from worker.gateways.dummy import interpret_dummy
 from worker.gateways.fields import first_of, pairs_of
+from worker.gateways.json_service import interpret_identifier
+from worker.gateways.keyware import ask_keyware, check_keyware, interpret_keyware, peek_keyware
 from worker.gateways.lyra import interpret_lyra, peek_reference
+from worker.gateways.mollie import ask_mollie, check_mollie
 from worker.gateways.ogone import interpret_ogone, peek_ogone
 from worker.gateways.paybox import interpret_paybox
 from worker.gateways.payfip import ask_payfip, check_payfip
 from worker.gateways.port import Answer, Checked, Claim, GatewayConfig, Question, RawCallback, Reply, unproven
+from worker.gateways.saga import ask_saga, check_saga
 from worker.gateways.sips2 import interpret_sips2, peek_sips2
+from worker.gateways.tipi import interpret_tipi
+from worker.gateways.worldline import ask_worldline, check_worldline, interpret_worldline, peek_worldline
 
 INTERPRETERS: dict[str, Callable[[GatewayConfig, RawCallback], Report | Claim]] = {
     "dummy": interpret_dummy,
+    "keyware": interpret_keyware,
+    "mollie": interpret_identifier,
     "payfip_ws": interpret_claim,
+    "saga": interpret_claim,
+    "tipi": interpret_tipi,
+    "worldline": interpret_worldline,
     "systempayv2": interpret_lyra,
     "payzen": interpret_lyra,
     "paybox": interpret_paybox,
@@ -29,11 +40,19 @@ INTERPRETERS: dict[str, Callable[[GatewayConfig, RawCallback], Report | Claim]] 
 }
 """What each kind's callback proves: a report, or only that its gateway should be asked."""
 ASKERS: dict[str, Callable[[GatewayConfig, Question], Answer]] = {
+    "keyware": ask_keyware,
+    "mollie": ask_mollie,
     "payfip_ws": ask_payfip,
+    "saga": ask_saga,
+    "worldline": ask_worldline,
 }
 """How each pollable kind is asked. Blocking; raises GatewayUnavailableError where nothing sensible was answered."""
 CHECKERS: dict[str, Callable[[GatewayConfig], Checked]] = {
+    "keyware": check_keyware,
+    "mollie": check_mollie,
     "payfip_ws": check_payfip,
+    "saga": check_saga,
+    "worldline": check_worldline,
 }
 """How to find out that a pollable kind can be asked, without touching any payment. Blocking and raising likewise."""
 PEEKERS: dict[str, Callable[[Sequence[tuple[str, str]]], str | None]] = {
@@ -43,10 +62,17 @@ PEEKERS: dict[str, Callable[[Sequence[tuple[str, str]]], str | None]] = {
     "ogone": peek_ogone,
 }
 """Where a callback's reference is not simply a field: `reference_fields` says which for the others."""
+JSON_PEEKERS: dict[str, Callable[[str, bytes], str | None]] = {
+    "keyware": peek_keyware,
+    "worldline": peek_worldline,
+}
+"""The same for gateways whose callbacks are no forms: from the query and the body."""
 
 
 def peek(kind: str, query: str, body: bytes) -> str | None:
     """The gateway reference that a raw callback claims: an index for evidence, nothing is verified."""
+    if kind in JSON_PEEKERS:
+        return JSON_PEEKERS[kind](query, body)
     pairs = pairs_of(query, body)
     if kind in PEEKERS:
         return PEEKERS[kind](pairs)

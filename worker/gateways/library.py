@@ -42,6 +42,11 @@ def describe_options(kind: str) -> dict[str, OptionDescription]:
     return {parameter["name"]: _described(parameter) for parameter in parameters}
 
 
+def default_of(kind: str, option: str) -> str:
+    """What the library takes where a régie says nothing, such as a gateway's address."""
+    return str(describe_options(kind)[option].default)
+
+
 def _described(parameter: Mapping[str, Any]) -> OptionDescription:
     return OptionDescription(
         name=parameter["name"],
@@ -124,6 +129,23 @@ def ogone_signed(options: Mapping[str, object], fields: Mapping[str, str], chars
         for charset in charsets
     )
     return any(hmac.compare_digest(each.encode(), given) for each in expected)
+
+
+def worldline_address(options: Mapping[str, object], mode: str) -> str:
+    """Where Worldline Direct is asked: where the régie says, else in its environment, which is its mode's."""
+    environment = options.get("environment") or ("prod" if mode == "production" else "preprod")
+    own = options.get("service_url")
+    return str(own or getattr(_module("worldline").Payment, f"{environment}_url"))
+
+
+def worldline_authorization(options: Mapping[str, object], endpoint: str, date: str) -> str:
+    """The header that proves who asks: the library's signature of a GET at that time."""
+    key = str(options.get("api_key", ""))
+    api = _module("worldline").WorldlineAPI(
+        url="", pspid=options.get("pspid", ""), api_key=key, api_secret=str(options.get("api_secret", ""))
+    )
+    signature = api._worldline_calculate_signature("GET", endpoint, "", date)  # noqa: SLF001 (it has no other way in)
+    return f"GCS v1HMAC:{key}:{signature}"
 
 
 def _module(kind: str) -> Any:  # noqa: ANN401 (published without types)

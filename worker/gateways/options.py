@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from worker.gateways.capabilities import CAPABILITIES, Capability
+from worker.gateways.exchange import is_secure
 from worker.gateways.library import OptionDescription, describe_options, is_public_key
 from worker.gateways.port import Problem
 
 ADDRESSES: Final = ("service_url", "base_url")
 """Options that say where a gateway is asked."""
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[Problem]:
@@ -28,6 +27,7 @@ def check_options(kind: str, mode: str, options: Mapping[str, object]) -> list[P
         *_insecure(options),
         *_not_chosen(capability, options),
         *_disagreeing(mode, capability, options),
+        *_of_other_mode(mode, capability, options),
         *_never_paid(capability, options),
         *_no_key(capability, options),
     ]
@@ -95,13 +95,7 @@ def _insecure(options: Mapping[str, object]) -> list[Problem]:
 
 
 def _secure(address: object) -> bool:
-    try:
-        url = urlsplit(address) if isinstance(address, str) else None
-    except ValueError:
-        return False
-    if url is None or not url.hostname or url.username is not None:
-        return False
-    return url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
+    return isinstance(address, str) and is_secure(address)
 
 
 def _not_chosen(capability: Capability, options: Mapping[str, object]) -> list[Problem]:
@@ -120,6 +114,14 @@ def _disagreeing(mode: str, capability: Capability, options: Mapping[str, object
         return []
     must = " or ".join(f'"{value}"' for value in allowed)
     return [Problem(key=capability.mode_option, message=f'must be {must} with mode = "{mode}"')]
+
+
+def _of_other_mode(mode: str, capability: Capability, options: Mapping[str, object]) -> list[Problem]:
+    """A key of the other mode would be asked about payments that it cannot see."""
+    prefix, key = capability.key_prefixes.get(mode, ""), options.get("api_key")
+    if not isinstance(key, str) or not key or key.startswith(prefix):
+        return []
+    return [Problem(key="api_key", message=f'must begin with "{prefix}" with mode = "{mode}"')]
 
 
 def _never_paid(capability: Capability, options: Mapping[str, object]) -> list[Problem]:

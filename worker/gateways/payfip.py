@@ -5,15 +5,23 @@ calls P5 waiting for two hours, an abandon waiting for two minutes, and a direct
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.reports import Report, ReportResult
-from worker.gateways.asked import MODE_OF_TEST, answered, cents_of, differing, merchant_differs, test_differs
-from worker.gateways.capabilities import CAPABILITIES
+from worker.gateways.amounts import cents_of_cents
+from worker.gateways.asked import (
+    MODE_OF_TEST,
+    amount_differs,
+    answered,
+    differing,
+    in_progress,
+    merchant_differs,
+    test_differs,
+    unknown,
+)
 from worker.gateways.exchange import Deadline
 from worker.gateways.library_soap import payfip_client, payfip_payment
+from worker.gateways.local_time import utc_of
 from worker.gateways.port import Answer, Checked, GatewayConfig, GatewayUnavailableError, Question
 
 RESULTS: Final[dict[str, ReportResult]] = {
@@ -24,7 +32,6 @@ RESULTS: Final[dict[str, ReportResult]] = {
     "A": ReportResult.ABANDONED,  # the payer left the page by its button
 }
 """`resultrans`."""
-MONEY: Final = (ReportResult.PAID, ReportResult.PROVISIONAL, ReportResult.REJECTED_LATER)
 PRODUCTION: Final = "W"
 TESTS: Final = ("T", "X")
 """`saisie` of payments with published test cards: T, and X, which opens the service to a new régie. No money moves."""
@@ -34,7 +41,6 @@ NO_RESULT: Final = "P5"
 """Created, and nothing more is known: the payer may be paying, or have closed the window."""
 CLIENT_FAULTS: Final = "T"
 """The first letter of what PayFiP objects to in a client number: unknown, not open, without access."""
-PARIS: Final = "Europe/Paris"
 EXPLAINING: Final = ("resultrans", "refdet", "exer", "numauto", "saisie")
 """What tells a régisseur which payment this is; the payer's address (`mel`) and the free text are left out."""
 
@@ -71,14 +77,11 @@ def _service_url(gateway: GatewayConfig) -> str | None:
 
 def _without_result(gateway: GatewayConfig, question: Question, fault: str) -> Report:
     """What a functional fault says of an idOp; its age decides, not the fault alone."""
-    reference = question.gateway_reference
-    if fault == UNKNOWN:  # at any age: nobody can pay an idOp that PayFiP does not know
-        return answered(gateway, reference, ReportResult.NOTHING, "payment_unknown_to_gateway", detail={"fault": fault})
+    if fault == UNKNOWN:
+        return unknown(gateway, question.gateway_reference, fault=fault)
     if fault != NO_RESULT:
         raise _refused(fault)
-    if question.age_seconds < CAPABILITIES[gateway.kind].idle_seconds:
-        return answered(gateway, reference, ReportResult.WAITING, "in_progress", detail={"fault": fault})
-    return answered(gateway, reference, ReportResult.NOTHING, "not_paid", detail={"fault": fault})
+    return in_progress(gateway, question, fault=fault)
 
 
 def _refused(fault: str) -> GatewayUnavailableError:
@@ -105,12 +108,10 @@ def _mode_differs(gateway: GatewayConfig, reference: str, saisie: str) -> Report
 
 
 def _unreadable(gateway: GatewayConfig, reference: str, fields: Mapping[str, str]) -> Report | None:
-    result = RESULTS.get(fields.get("resultrans", ""))
+    result, montant = RESULTS.get(fields.get("resultrans", "")), fields.get("montant", "")
     if result is None:
         return differing(gateway, reference, "neither_payment_nor_refusal", **_said(fields))
-    if result in MONEY and not cents_of(fields.get("montant", "")):
-        return differing(gateway, reference, "amount_unreadable", received=fields.get("montant", ""))
-    return None
+    return amount_differs(gateway, reference, result, cents_of_cents(montant), montant)
 
 
 def _proven(gateway: GatewayConfig, reference: str, fields: Mapping[str, str]) -> Report:
@@ -120,19 +121,11 @@ def _proven(gateway: GatewayConfig, reference: str, fields: Mapping[str, str]) -
         RESULTS[fields["resultrans"]],
         transaction_id=reference,  # an idOp is paid once; the library's transaction id changes with the result
         test=gateway.mode == MODE_OF_TEST,
-        cents=cents_of(fields.get("montant", "")),
-        gateway_time=_paris_minute(fields.get("dattrans", "") + fields.get("heurtrans", "")),
+        cents=cents_of_cents(fields.get("montant", "")),
+        gateway_time=utc_of(fields.get("dattrans", "") + fields.get("heurtrans", ""), "%d%m%Y%H%M"),
         detail=_said(fields),
     )
 
 
 def _said(fields: Mapping[str, str]) -> dict[str, str]:
     return {name: fields[name] for name in EXPLAINING if name in fields}
-
-
-def _paris_minute(text: str) -> datetime | None:
-    """`JJMMAAAAHHMM`, Paris time: of the two that an hour of October may mean, the first."""
-    try:
-        return datetime.strptime(text, "%d%m%Y%H%M").replace(tzinfo=ZoneInfo(PARIS)).astimezone(UTC)
-    except (ValueError, OverflowError, ZoneInfoNotFoundError):
-        return None

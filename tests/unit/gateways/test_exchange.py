@@ -53,9 +53,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """That certificate is trusted, and nothing else."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    exchanging._trust.cache_clear()
+    exchanging._loaded.cache_clear()
     yield
-    exchanging._trust.cache_clear()
+    exchanging._loaded.cache_clear()
 
 
 def got(url: str, seconds: float = 5) -> HttpAnswer:
@@ -186,7 +186,16 @@ def test_a_deadline_is_for_all_requests_of_one_ask(gateway: Machine) -> None:
 def test_nobody_there_is_said_in_the_systems_own_words() -> None:
     """A closed port, a name that nobody has."""
     assert trouble(f"http://127.0.0.1:{closed_port()}") == ("unreachable", "Connection refused")
-    assert trouble("http://gateway.invalid")[0] == "unreachable"
+    assert trouble("https://gateway.invalid")[0] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://gateway.example/", "http://user@127.0.0.1/", "ftp://gateway.example/", "gateway.example", "https://["],
+)
+def test_an_address_where_anybody_between_could_answer_is_asked_nothing(url: str) -> None:
+    """Wherever it comes from: the configuration, or the description that a service gives of itself."""
+    assert trouble(url) == ("protocol", "insecure address")
 
 
 def test_a_key_that_cannot_be_sent_is_not_quoted(gateway: Machine) -> None:

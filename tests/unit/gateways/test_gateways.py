@@ -1,5 +1,7 @@
 """The port as a whole: the dummy, the kinds not interpreted yet, and bytes from strangers."""
 
+import logging
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from schemas.reports import Report, ReportResult
 from tests.unit.gateways.lyra_answers import PAID, regie, signed
 from tests.unit.gateways.reading import report_of
 from worker.gateways.capabilities import CAPABILITIES
-from worker.gateways.interpret import INTERPRETERS, interpret, peek, reply
+from worker.gateways.interpret import ASKERS, CHECKERS, INTERPRETERS, interpret, peek, reply
 from worker.gateways.port import GatewayConfig
 
 DUMMY = GatewayConfig(regie="cantine", kind="dummy", mode="test")
@@ -103,6 +105,18 @@ def test_peek_and_interpret_agree() -> None:
 def test_every_gateway_gets_a_quiet_success(kind: str) -> None:
     """Callbacks stop being repeated once answered 200."""
     assert reply(kind, "", b"").status == 200
+
+
+@pytest.mark.parametrize("name", ["eopayment.worldline", "requests", "urllib3.connectionpool", "zeep.transports"])
+def test_no_library_logs_what_it_was_given(name: str) -> None:
+    """At DEBUG they log options and requests, secrets and families included, whatever the level of everything else."""
+    assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
+
+
+def test_whoever_can_be_asked_can_be_checked() -> None:
+    """And is said to be askable: the schedule and the adapters are of one mind."""
+    pollable = {kind for kind, capability in CAPABILITIES.items() if capability.pollable}
+    assert pollable == ASKERS.keys() == CHECKERS.keys()
 
 
 LYRA_NAMES = st.sampled_from([*PAID, "signature", "vads_ext_info_eopayment_trans_id", "x"])

@@ -133,6 +133,7 @@ def test_nobody_between_us_and_the_gateway_can_write_its_answers(url: object) ->
 
 SIPS = {"merchant_id": "211000021310001", "secret_key": SECRET}
 OGONE = {"pspid": "VILLE", "sha_out": SECRET}
+WORLDLINE = {"pspid": "VILLE", "api_key": "cle", "api_secret": SECRET}
 PAYBOX = {"site": "1234567", "rang": "001"}
 
 
@@ -165,6 +166,8 @@ def test_paybox_s_site_of_the_manual_is_refused_in_production() -> None:
         ("paybox", PAYBOX, "platform", ["prod", "backup"], ["test"]),
         ("ogone", OGONE, "environment", ["PROD"], ["TEST"]),
         ("payfip_ws", PAYFIP, "saisie", ["W"], ["T", "X"]),
+        ("tipi", PAYFIP, "saisie", ["A"], ["T", "X"]),
+        ("worldline", WORLDLINE, "environment", ["prod"], ["preprod"]),
     ],
 )
 def test_where_the_library_s_options_say_the_mode_it_is_the_regie_s(
@@ -205,3 +208,45 @@ def test_ogone_s_algorithm_is_one_of_three(algorithm: str) -> None:
     for wrong in (algorithm.upper(), "md5", "new"):
         found = problems("ogone", "production", {**OGONE, "hash_algorithm": wrong})
         assert "sha1, sha256, sha512" in found["hash_algorithm"]
+
+
+SAGA = {"base_url": "https://saga.example/", "num_service": "868", "compte": "70688"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("payfip_ws", PAYFIP),
+        ("saga", SAGA),
+        ("mollie", {"api_key": "live_x"}),
+        ("keyware", {"api_key": "x"}),
+        ("worldline", WORLDLINE),
+        ("worldline", {**WORLDLINE, "webhook_secret": SECRET, "service_url": "https://payment.cawl.example"}),
+        ("tipi", PAYFIP),
+    ],
+)
+def test_the_asked_gateways_need_no_more_to_be_asked(kind: str, options: dict[str, object]) -> None:
+    """What a portal needs to start a payment is the portal's."""
+    assert problems(kind, "production", options) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "key"),
+    [
+        ("saga", {**SAGA, "base_url": "http://saga.example/"}, "base_url"),
+        ("mollie", {"api_key": "live_x", "service_url": "http://mollie.example/v2/"}, "service_url"),
+        ("keyware", {"api_key": "x", "service_url": "http://keyware.example/v1/"}, "service_url"),
+        ("worldline", {**WORLDLINE, "service_url": "http://worldline.example"}, "service_url"),
+    ],
+)
+def test_every_address_that_is_asked_must_be_certain(kind: str, options: dict[str, object], key: str) -> None:
+    """Of every kind."""
+    assert key in problems(kind, "production", options)
+
+
+def test_mollies_key_is_of_the_regies_mode() -> None:
+    """It tells by its beginning; with the other one Mollie would know none of the régie's payments."""
+    for mode, right, wrong in (("production", "live_x", "test_x"), ("test", "test_x", "live_x")):
+        assert problems("mollie", mode, {"api_key": right}) == {}
+        found = problems("mollie", mode, {"api_key": wrong})
+        assert f'"{right[:5]}"' in found["api_key"]

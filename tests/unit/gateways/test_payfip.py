@@ -272,7 +272,7 @@ def test_a_service_that_lets_nobody_in_is_never_not_paid(payfip: Machine, status
 
 def test_nobody_there_is_never_not_paid() -> None:
     """The port is closed, or the name means nothing."""
-    for url in (f"http://127.0.0.1:{closed_port()}", "http://payfip.invalid"):
+    for url in (f"http://127.0.0.1:{closed_port()}", "https://payfip.invalid"):
         with pytest.raises(GatewayUnavailableError) as raised:
             ask(regie(url), Question(gateway_reference=IDOP, age_seconds=YOUNG))
         assert raised.value.why == "unreachable"
