@@ -19,6 +19,10 @@ MEMORY, POSTGRES, QUERIES = "worker/store/memory.py", "worker/store/postgres.py"
 AMOUNTS, LYRA, OGONE, OPTIONS, PAYBOX, SIPS2 = (
     f"worker/gateways/{name}.py" for name in ("amounts", "lyra", "ogone", "options", "paybox", "sips2")
 )
+ASKED, EXCHANGE, JSON_SERVICE, MOLLIE, PAYFIP, SAGA, WORLDLINE = (
+    f"worker/gateways/{name}.py"
+    for name in ("asked", "exchange", "json_service", "mollie", "payfip", "saga", "worldline")
+)
 
 ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS = (
     f"tests/unit/domain/test_{name}.py::test_" for name in ("answers", "discrepancies", "holds", "identities", "money")
@@ -29,6 +33,10 @@ STORE = "tests/integration/test_store.py::test_"
 WAITING = "tests/integration/test_store_waiting.py::test_"
 PROVEN, PROVEN_OGONE, CHOSEN, PROVEN_PAYBOX, PROVEN_SIPS2 = (
     f"tests/unit/gateways/test_{name}.py::test_" for name in ("lyra", "ogone", "options", "paybox", "sips2")
+)
+MOLLIE_SAYS, OVER_HTTP, PAYFIP_SAYS, SAGA_SAYS, TIPI_SAYS, WORLDLINE_SAYS = (
+    f"tests/unit/gateways/test_{name}.py::test_"
+    for name in ("mollie", "exchange", "payfip", "saga", "tipi", "worldline")
 )
 WORLDS = ("tests/simulation/test_simulation.py::test_worlds_come_to_rest_as_the_judge_says[0]",)
 
@@ -248,6 +256,135 @@ HELD = (
         "payment.payable_again_at = max(payment.deadline, payment.hold_limit)",
         "payment.payable_again_at = payment.hold_limit + timedelta(days=1)",
         (HOLDS + "in_doubt_a_regie_may_hold_up_to_its_limit",),
+    ),
+)
+
+ASKED_FOR = (
+    Mutation(
+        "an idOp is in progress for ever",
+        ASKED,
+        "    if question.age_seconds < CAPABILITIES[gateway.kind].idle_seconds:\n",
+        "    if True:\n",
+        (PAYFIP_SAYS + "p5_means_what_the_age_of_the_idop_says", SAGA_SAYS + "p5_means_what_the_age_of_the_idop_says"),
+    ),
+    Mutation(
+        "an idOp is over a moment too early",
+        ASKED,
+        "question.age_seconds < CAPABILITIES",
+        "question.age_seconds + 1 < CAPABILITIES",
+        (PAYFIP_SAYS + "p5_means_what_the_age_of_the_idop_says",),
+    ),
+    Mutation(
+        "any fault means not paid",
+        PAYFIP,
+        "    if fault != NO_RESULT:\n        raise _refused(fault)\n",
+        "",
+        (PAYFIP_SAYS + "other_functional_faults_are_about_us_and_not_about_the_payment",),
+    ),
+    Mutation(
+        "activation is production",
+        PAYFIP,
+        'TESTS: Final = ("T", "X")',
+        'TESTS: Final = ("T",)',
+        (PAYFIP_SAYS + "a_test_payment_is_no_money_in_production",),
+    ),
+    Mutation(
+        "another idOp's answer is ours",
+        PAYFIP,
+        '    if fields.get("idOp") != reference:\n',
+        "    if False:\n",
+        (PAYFIP_SAYS + "what_is_no_answer_to_the_question_is_never_not_paid",),
+    ),
+    Mutation(
+        "another town's payment is ours",
+        PAYFIP,
+        '        merchant_differs(gateway, reference, "numcli", fields.get("numcli", ""))\n        or ',
+        "        ",
+        (PAYFIP_SAYS + "another_merchants_payment_is_not_ours",),
+    ),
+    Mutation(
+        "a technical fault is about the payment",
+        "worker/gateways/library_soap.py",
+        "error.code not in NO_FUNCTIONAL_CODE",
+        "True",
+        (PAYFIP_SAYS + "a_service_out_of_order_is_never_not_paid",),
+    ),
+    Mutation(
+        "any error of Saga's means not paid",
+        SAGA,
+        "    if code is not None and code[0] == NO_RESULT:\n",
+        "    if True:\n",
+        (SAGA_SAYS + "any_other_error_is_never_not_paid",),
+    ),
+    Mutation(
+        "a refused refund is a refused payment",
+        WORLDLINE,
+        "    if own_code is not None and own_code != _code(payment):\n",
+        "    if False:\n",
+        (WORLDLINE_SAYS + "what_is_neither_payment_nor_refusal_is_for_people",),
+    ),
+    Mutation(
+        "any signature of Worldline's will do",
+        WORLDLINE,
+        "    if not hmac.compare_digest(expected",
+        "    if False and not hmac.compare_digest(expected",
+        (WORLDLINE_SAYS + "another_secret_proves_nothing",),
+    ),
+    Mutation(
+        "a reserved payment counts in full",
+        MOLLIE,
+        "    return payment.amount_captured or payment.amount\n",
+        "    return payment.amount\n",
+        (MOLLIE_SAYS + "of_a_reserved_payment_what_was_captured_is_money",),
+    ),
+    Mutation(
+        "a stranger's id is an address",
+        MOLLIE,
+        "    if not IDENTIFIER.fullmatch(reference):",
+        "    if False:",
+        (MOLLIE_SAYS + "what_is_no_id_makes_nobody_ask",),
+    ),
+    Mutation(
+        "any not-found is the gateway's",
+        JSON_SERVICE,
+        "answer.status in MISSING and _has_shape(answer.body, missing)",
+        "answer.status in MISSING",
+        (MOLLIE_SAYS + "what_is_no_answer_to_the_question_is_never_not_paid",),
+    ),
+    Mutation(
+        "TIPI is believed",
+        "worker/gateways/tipi.py",
+        "    report.test = fields",
+        "    report.verified = True\n    report.test = fields",
+        (TIPI_SAYS + "nothing_that_it_says_is_proof",),
+    ),
+    Mutation(
+        "a redirect is followed by whoever reads the answer",
+        EXCHANGE,
+        "    if status in REDIRECTS:\n",
+        "    if False:\n",
+        (OVER_HTTP + "a_redirect_is_not_followed",),
+    ),
+    Mutation(
+        "a byte now and then holds a thread for ever",
+        EXCHANGE,
+        '        """Read what there is."""\n        self._socket.settimeout(self._deadline.left())\n',
+        '        """Read what there is."""\n        self._socket.settimeout(8)\n',
+        (OVER_HTTP + "no_wait_is_longer_than_the_deadline",),
+    ),
+    Mutation(
+        "an answer has any size",
+        EXCHANGE,
+        "    if len(body) > MAX_ANSWER_BYTES:\n",
+        "    if False:\n",
+        (OVER_HTTP + "what_is_not_http_or_not_whole_is_no_answer",),
+    ),
+    Mutation(
+        "questions go anywhere in clear",
+        EXCHANGE,
+        "    if not is_secure(url):\n",
+        "    if False:\n",
+        (OVER_HTTP + "an_address_where_anybody_between_could_answer_is_asked_nothing",),
     ),
 )
 
@@ -499,4 +636,4 @@ KEPT = (
     ),
 )
 
-MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *BELIEVED, *SIGNED, *KEPT)
+MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT)
