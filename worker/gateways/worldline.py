@@ -274,8 +274,10 @@ def _payment_report(gateway: GatewayConfig, reference: str, payment: _Payment) -
     if result is None:
         return differing(gateway, reference, "neither_payment_nor_refusal", **said)
     money = payment.payment_output.amount_of_money if payment.payment_output is not None else None
-    if money is None:
-        return differing(gateway, reference, "field_missing", field="amountOfMoney", **said)
+    transaction_id = _transaction_of(payment)
+    if money is None or transaction_id is None:
+        field = "amountOfMoney" if money is None else "id"
+        return differing(gateway, reference, "field_missing", field=field, **said)
     cents = cents_of_cents(str(money.amount))
     return (
         currency_differs(gateway, reference, money.currency_code)
@@ -284,7 +286,7 @@ def _payment_report(gateway: GatewayConfig, reference: str, payment: _Payment) -
             gateway,
             reference,
             result,
-            transaction_id=_transaction_of(payment),
+            transaction_id=transaction_id,
             test=gateway.mode == MODE_OF_TEST,
             cents=cents,
             detail=said,
@@ -304,9 +306,9 @@ def _code(payment: _Payment) -> int | None:
     return payment.status_output.status_code if payment.status_output is not None else None
 
 
-def _transaction_of(payment: _Payment) -> str:
+def _transaction_of(payment: _Payment) -> str | None:
     """What follows the `_` counts the operations on a payment: its authorisation and its capture are one charge."""
-    return payment.id.partition("_")[0]
+    return usable_reference(payment.id.partition("_")[0])
 
 
 def _said(payment: _Payment) -> dict[str, str]:

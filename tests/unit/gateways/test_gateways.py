@@ -128,6 +128,13 @@ QUERIES = st.text(st.characters(codec=None), max_size=500)
 @given(kind=st.sampled_from([*CAPABILITIES, "departed"]), query=QUERIES, body=BODIES)
 @example(kind="systempayv2", query="vads_ctx_mode=foo&signature=\ud800", body=b"")
 @example(kind="payfip_ws", query="idop=%ed%a0%80", body=b"")
+@example(kind="keyware", query="", body=b'{"order_id": "\\ud800"}')
+@example(kind="worldline", query="", body=b'{"type": "\\u0000", "payment": {"id": "", "status": "\\ud800"}}')
+@example(
+    kind="worldline",
+    query="",
+    body=b'{"type":"payment.x","payment":{"id":"1","status":"x","hostedCheckoutSpecificOutput":{"hostedCheckoutId":"1"}}}',
+)
 @example(kind="dummy", query="transaction_id=%ed%a0%80&signed=1", body=b"")
 @example(kind="systempayv2", query="", body=b"&".join(b"a%d=" % n for n in range(1000)))
 def test_no_bytes_break_the_port(kind: str, query: str, body: bytes) -> None:

@@ -284,9 +284,11 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         ("paymentOutput.amountOfMoney.amount", -1, "amount_unreadable"),
         ("paymentOutput.amountOfMoney.amount", 10**12, "amount_unreadable"),
         ("paymentOutput", None, "field_missing"),
+        ("id", "_0", "field_missing"),
+        ("id", "a\x00b_0", "field_missing"),
     ],
 )
-def test_other_money_or_none_settles_nothing(worldline: Machine, path: str, value: object, why: str) -> None:
+def test_what_is_no_money_of_a_payment_settles_nothing(worldline: Machine, path: str, value: object, why: str) -> None:
     """Signed or asked for."""
     document = _changed(path, value)
     for report in (notified(event(document)), asked(worldline, checkout(document)).report):
