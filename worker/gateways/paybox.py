@@ -135,12 +135,13 @@ class _Answer:
 
     @property
     def signature(self) -> bytes | None:
-        """What the signature says; None if it says nothing that a signature could."""
+        """What the signature says; None if it says nothing that a signature could, or not in its one spelling."""
         text = unquote_to_bytes(self.segments[self.end].partition(b"=")[2])
         try:
-            return base64.b64decode(text, validate=True)
+            signature = base64.b64decode(text, validate=True)
         except binascii.Error:
             return None
+        return signature if base64.b64encode(signature) == text else None
 
 
 def interpret_paybox(gateway: GatewayConfig, callback: RawCallback) -> Report:

@@ -5,6 +5,7 @@ It cannot say that it is a credit, nor its currency: see the adapter.
 
 import base64
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote_to_bytes
 
 import eopayment
 import pytest
@@ -228,6 +229,19 @@ def test_one_byte_changed_proves_nothing() -> None:
     query = signed(PAID)
     forged = [query[:place] + bytes([query[place] ^ 1]) + query[place + 1 :] for place in range(len(query))]
     assert [each for each in forged if called(each).verified] == []
+
+
+def test_a_signature_has_one_spelling() -> None:
+    """Base 64 leaves bits of its last letter unused: whoever sets them has changed what Paybox wrote."""
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    before, equals, signature = signed(PAID).rpartition(b"signature=")
+    assert equals
+    written = unquote_to_bytes(signature)
+    last = written.rstrip(b"=")[-1:]
+    other = alphabet[alphabet.index(last) ^ 1 :][:1]
+    respelled = written.replace(last + b"=", other + b"=")
+    assert base64.b64decode(respelled) == base64.b64decode(written)
+    assert called(before + equals + quote(respelled, safe="").encode()).verified is False
 
 
 def test_another_key_is_a_stranger_s() -> None:
