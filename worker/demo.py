@@ -148,7 +148,7 @@ class Demo:
         return await ending(self)
 
     async def _play(self, part: Part) -> None:
-        reference = await play(part, self.installation.addresses.portal, _tell)
+        reference = await play(part, self.installation.addresses, _tell)
         self.payments[part.invoice.number] = reference
 
     async def wait_for_the_last(self) -> None:
@@ -189,7 +189,7 @@ class Demo:
 def _good_end(payment: dict[str, Any], history: list[dict[str, Any]]) -> str:
     lateness = lateness_seconds(payment, history)
     if lateness is None:
-        return "paid"
+        return "paid; the bank may still reject this direct debit" if payment["provisional"] else "paid"
     return f"payable again {lateness * 1000:.0f} ms after its deadline"
 
 

@@ -68,13 +68,17 @@ def left_behind(folder: Path) -> list[str]:
 
 @pytest.mark.timeout(400)
 def test_every_invoice_ends_as_it_should(folder: Path) -> None:
-    """One pays, one is refused, one cancels, one closes the window; `--once` ends with 0 and leaves nothing."""
+    """One pays, one is refused, one cancels, one closes the window, one is found by asking; `--once` ends with 0.
+
+    Nothing is left behind.
+    """
     demo = started(folder, "--once")
     said = until(demo, "words that it never says")
     assert demo.wait(STOP_SECONDS) == 0, said
     for part in PARTS:
         assert f"ok     {part.invoice.number}" in said
     assert "Holds last 30 s here" in said
+    assert "PER-2026-0302  Famille Nguyen pays at PayFiP by direct debit: paid; the bank may still reject" in said
     for address in ("http://127.0.0.1:", "/readyz", "/metrics", "/control/payments"):
         assert address in said
     assert left_behind(folder) == []

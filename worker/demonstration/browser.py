@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any, Final
 from urllib.parse import urljoin
 
 import aiohttp
+
+BAD_REQUEST: Final = 400
+"""The first status that says that something failed."""
 
 
 class PageError(Exception):
@@ -56,6 +60,18 @@ class Browser:
 
     async def press(self, button: str, wanted: Callable[[Form], bool] = lambda _: True) -> None:
         """Submit the first wanted form that has a button of this value, and show where that leads."""
+        async with self._session.request(**self._submission(button, wanted)) as response:
+            await self._show(response)
+
+    async def press_and_leave(self, button: str) -> None:
+        """Submit the form that has a button of this value, and go nowhere: the window is closed at once."""
+        request = self._submission(button, lambda _: True)
+        async with self._session.request(**request, allow_redirects=False) as response:
+            if response.status >= BAD_REQUEST:
+                raise PageError(f"{request['url']} answered {response.status}")
+
+    def _submission(self, button: str, wanted: Callable[[Form], bool]) -> dict[str, Any]:
+        """The request that the button makes. Raises PageError where there is no such button."""
         parser = Forms()
         parser.feed(self.html)
         form = next((form for form in parser.found if button in form.buttons and wanted(form)), None)
@@ -64,10 +80,8 @@ class Browser:
         fields = dict(form.fields)
         if form.buttons[button]:
             fields[form.buttons[button]] = button
-        address = urljoin(self.address, form.action)
-        posted, asked = (fields, None) if form.method == "post" else (None, fields)
-        async with self._session.request(form.method, address, data=posted, params=asked) as response:
-            await self._show(response)
+        content = {"data": fields} if form.method == "post" else {"params": fields}
+        return {"method": form.method, "url": urljoin(self.address, form.action), **content}
 
     async def _show(self, response: aiohttp.ClientResponse) -> None:
         self.address, self.html = str(response.url), await response.text()

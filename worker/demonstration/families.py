@@ -37,13 +37,15 @@ class Part:
     """One family's play with one invoice.
 
     `button` is what it presses on the gateway's page, None when it closes the window. `payment` is the state that its
-    payment ends in; the invoice ends paid if that is paid, else payable again.
+    payment ends in; the invoice ends paid if that is paid, else payable again. `unheard`: the gateway's notification
+    never comes and the family does not come back either, so that its payment is found only by asking.
     """
 
     invoice: Invoice
     does: str
     button: str | None
     payment: str
+    unheard: bool = False
 
 
 MARTIN: Final = Family("D-1001", "Famille Martin")
@@ -83,6 +85,25 @@ PARTS: Final = (
         "payer",
         "paid",
     ),
+    Part(
+        Invoice(AFTER_SCHOOL, "PER-2026-0301", DIALLO, 5320, "Goûter et devoirs, octobre"),
+        "pays at PayFiP, which tells nobody",
+        "payer",
+        "paid",
+        unheard=True,
+    ),
+    Part(
+        Invoice(AFTER_SCHOOL, "PER-2026-0302", NGUYEN, 4710, "Goûter et devoirs, octobre"),
+        "pays at PayFiP by direct debit",
+        "prelever",
+        "paid",
+    ),
+    Part(
+        Invoice(AFTER_SCHOOL, "PER-2026-0303", ROSSI, 6480, "Ateliers du mercredi, octobre"),
+        "closes PayFiP's window",
+        None,
+        "expired",
+    ),
 )
 """What the demo plays by itself."""
 
@@ -91,6 +112,8 @@ LEFT_TO_CLICK: Final = (
     Invoice(CHILDHOOD, "ENF-2026-0112", NGUYEN, 2480, "Accueil du soir, octobre"),
     Invoice(CHILDHOOD, "ENF-2026-0113", DIALLO, 9900, "Séjour à la mer, acompte"),
     Invoice(CANTEEN, "CAN-2026-0202", DIALLO, 5780, "Restauration scolaire, octobre"),
+    Invoice(AFTER_SCHOOL, "PER-2026-0311", MARTIN, 2950, "Ateliers du mercredi, octobre"),
+    Invoice(AFTER_SCHOOL, "PER-2026-0312", DIALLO, 1840, "Sortie au musée"),
     Invoice(CHILDHOOD, "ENF-2026-0114", ROSSI, 3150, "Étude surveillée, octobre"),
     Invoice(CANTEEN, "CAN-2026-0203", ROSSI, 7030, "Restauration scolaire, octobre"),
 )
