@@ -100,10 +100,19 @@ def test_a_family_pays(page: Page, town: Town, shoot: Shoot, regie: str) -> None
 
 @pytest.mark.parametrize("size", ["desktop", "phone"], indirect=True)
 @pytest.mark.parametrize(
-    ("button", "result"), [("Payer par carte", "P"), ("Payer par prélèvement", "V"), ("Annuler", "A")]
+    "choice",
+    [
+        ("Payer par carte", "P", "Paiement reçu"),
+        ("Payer par prélèvement", "V", "Prélèvement accepté"),
+        ("Carte refusée", "R", "Paiement refusé"),
+        ("Annuler", "A", "Paiement annulé"),
+    ],
 )
-def test_payfips_page_leads_back_to_the_payment(page: Page, town: Town, shoot: Shoot, button: str, result: str) -> None:
-    """Whatever the family chooses, PayFiP keeps it for whoever asks, and the portal shows its payment."""
+def test_payfips_page_leads_back_to_what_became_of_the_payment(
+    page: Page, town: Town, shoot: Shoot, choice: tuple[str, str, str]
+) -> None:
+    """The browser brings back an idOp alone: PayFiP is asked, and the portal says what it answered."""
+    button, result, title = choice
     invoice = town.owe(DIALLO, AFTER_SCHOOL)
     go_to_payfip(page, town, invoice)
     shoot(page, "payfip")
@@ -111,7 +120,8 @@ def test_payfips_page_leads_back_to_the_payment(page: Page, town: Town, shoot: S
         page.get_by_role("definition").filter(has_text=f"Facture {invoice.number.replace('-', ' ')}")
     ).to_be_visible()
     page.get_by_role("button", name=button).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^(Paiement|Prélèvement) "))
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    shoot(page, f"payfip-{result}")
     assert [payment["result"] for payment in town.at_payfip(invoice)] == [result]
 
 
@@ -126,7 +136,7 @@ def test_payfips_page_opens_once(page: Page, family_browser: BrowserContext, tow
     second.get_by_role("link", name="Retourner").click()
     expect(second.get_by_role("heading", level=1)).to_have_text("Paiement en cours")
     page.get_by_role("button", name="Payer par carte").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Paiement "))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Paiement reçu")
     assert [payment["result"] for payment in town.at_payfip(invoice)] == ["P"]
 
 
