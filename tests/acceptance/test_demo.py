@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from worker.demonstration.families import INVOICES, PARTS, Part
+from worker.demonstration.installation import _free_addresses
 from worker.demonstration.verdict import ALLOWED_LATENESS_SECONDS, differences
 
 LETTRAGE = Path(sys.executable).with_name("lettrage")
@@ -93,6 +95,13 @@ def test_a_signal_stops_everything_that_it_started(folder: Path, stop: signal.Si
     demo.send_signal(stop)
     assert demo.wait(STOP_SECONDS) == 0, said + until(demo, "words that it never says")
     assert left_behind(folder) == []
+
+
+def test_two_demos_at_once_have_ports_of_their_own() -> None:
+    """The second begins before anything of the first listens: it must not meet the first one's Lettrage."""
+    with ExitStack() as first, ExitStack() as second:
+        one, other = _free_addresses(first), _free_addresses(second)
+        assert not {one.lettrage, one.portal, one.gateway} & {other.lettrage, other.portal, other.gateway}
 
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

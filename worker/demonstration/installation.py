@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -106,7 +106,7 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         raise DemoError(f"{HERE} has no examples/: run the demo from a copy of the source, with `make demo`")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
-        addresses = _free_addresses()
+        addresses = _free_addresses(stack)
         key = secrets.token_hex(16)
         _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
@@ -119,24 +119,38 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         yield Installation(addresses=addresses, token=TOKEN, processes=processes)
 
 
-def _free_addresses() -> Addresses:
-    ports = [_free_port(wanted) for wanted in (LETTRAGE_PORT, PORTAL_PORT, GATEWAY_PORT)]
+def _free_addresses(claims: ExitStack) -> Addresses:
+    ports = [_free_port(wanted, claims) for wanted in (LETTRAGE_PORT, PORTAL_PORT, GATEWAY_PORT)]
     lettrage, portal, gateway = (f"http://{HOST}:{port}" for port in ports)
     return Addresses(lettrage=lettrage, portal=portal, gateway=gateway)
 
 
-def _free_port(wanted: int) -> int:
-    """The usual port if it is free, else any that is."""
+def _free_port(wanted: int, claims: ExitStack) -> int:
+    """The usual port if nothing listens there and no other demo claims it, else any that is free."""
     for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
+        with suppress(OSError):
+            claims.enter_context(_claim(port))
+            return _bindable(port)
     raise DemoError(f"no free port on {HOST}")
+
+
+def _claim(port: int) -> socket.socket:
+    """Hold the UDP port of this number: our processes listen only seconds later, and every demo looks here first."""
+    claim = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        claim.bind((HOST, port))
+    except OSError:
+        claim.close()
+        raise
+    return claim
+
+
+def _bindable(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        number: int = probe.getsockname()[1]
+        return number
 
 
 def _programs(folder: Path, addresses: Addresses, key: str) -> list[tuple[str, list[str], dict[str, str]]]:
