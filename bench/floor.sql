@@ -67,7 +67,7 @@ CREATE TABLE floor.truth_{table} AS SELECT {columns} FROM public.{table};
 -- name: empty
 ALTER TABLE journal DISABLE TRIGGER journal_append_only;
 TRUNCATE events, pending, outcomes, invoices, payments, payment_lines, gateway_references, charges, adjustments,
-discrepancies, journal, holds, outbox;
+discrepancies, journal, holds, asks, outbox;
 ALTER TABLE journal ENABLE TRIGGER journal_append_only;
 
 -- name: record

@@ -6,7 +6,7 @@ stdout has the ways, a line for each change; stderr has everything else.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NoReturn, TypeVar
@@ -82,9 +82,16 @@ async def _guarded(story: Coroutine[None, None, T], *guards: Coroutine[None, Non
                 task.result()
         return told.result()
     finally:
-        for task in tasks:
+        await _ended(tasks)
+
+
+async def _ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """End them, asking again: on Python 3.11 a cancel that meets an answer just coming in can be lost."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(left, timeout=LOOK_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _stay(demo: "Demo") -> int:

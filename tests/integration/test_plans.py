@@ -344,8 +344,15 @@ async def test_events_and_outcomes_are_looked_up(explain_view: Explainer) -> Non
     """By place; the newest come page by page."""
     event = await explain_view(reading.QUERIES.event, 77)
     assert_looked_up(event, 60, "events_pkey", "outcomes_pkey", "pending_pkey")
-    outcome = await explain_view(reading.QUERIES.outcome, 77)
-    assert_looked_up(outcome, 60, "outcomes_pkey", "events_pkey")
+    outcome = await explain_view(reading.QUERIES.outcome, 77, "P77")
+    assert_looked_up(
+        outcome,
+        60,
+        "outcomes_pkey",
+        "events_pkey",
+        "gateway_references_regie_gateway_reference_key",
+        "payments_pkey",
+    )
     newest = await explain_view(reading.QUERIES.events, REGIE, None, None, 101)
     assert_looked_up(newest, 3_000, "events_pkey")
 

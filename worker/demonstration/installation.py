@@ -72,10 +72,13 @@ class Process:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES:]
         return "\n  ".join([f"The last words of {self.name}:", *lines])
 
-    def stop(self) -> None:
-        """Ask it to end, wait, and end its whole group if it does not."""
+    def ask_to_end(self) -> None:
+        """Send it the signal that a platform sends."""
         if self.popen.poll() is None:
             self.popen.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end, and end its whole group if it does not come."""
         try:
             self.popen.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -111,12 +114,19 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
         _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key))
-        processes = []
+        processes: list[Process] = []
+        stack.callback(_stop, processes)
         for name, argv, environ in _programs(folder, addresses, key):
-            process = _started(name, argv, environ, folder)
-            stack.callback(process.stop)
-            processes.append(process)
+            processes.append(_started(name, argv, environ, folder))
         yield Installation(addresses=addresses, token=TOKEN, processes=processes)
+
+
+def _stop(processes: Sequence[Process]) -> None:
+    """End them all at once: each may take its time, and a person waits."""
+    for process in reversed(processes):
+        process.ask_to_end()
+    for process in reversed(processes):
+        process.wait()
 
 
 def _free_addresses(claims: ExitStack) -> Addresses:
