@@ -248,6 +248,20 @@ async def test_a_callback_without_an_answer_asks_again(desk: Desk, world: World)
     assert desk.outcomes["c"] == "applied: money_received"
 
 
+async def test_callbacks_that_wait_long_keep_nobody_behind_them(desk: Desk, world: World) -> None:
+    """A slow gateway's are still looked at together, with whatever came after them: none is claimed alone."""
+    for name in ("P", "Q", "R"):
+        await desk.start(name, f"F-{name}")
+        await desk.call(name, event_id=f"c-{name}")
+    for _ in range(3):
+        await world.later(CALLBACK_LEASE_SECONDS + 1)
+        await desk.callbacks()
+    await world.later(CALLBACK_LEASE_SECONDS + 1)
+    await recorded(world, callback("S", event_id="signed"))
+    claimed = await world.store.claim(Queue.GATEWAY_CALLBACK, 10)
+    assert [event.id for event in claimed] == ["c-P", "c-Q", "c-R", "signed"]
+
+
 async def test_a_callback_whose_answer_cannot_be_applied_is_parked(
     desk: Desk, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,8 @@
 
 -- name: wait_for_asks
 -- Let callbacks wait for the answer of a gateway: longer than any ask takes, and again should nobody bring it. One that
--- waited before is not at fault for that; one whose answer could not be applied keeps the count of its attempts.
+-- waited before is not at fault for that, and need not be claimed alone, which would keep everybody behind it; one whose
+-- answer could not be applied keeps the count of its attempts.
 WITH mine AS (
     SELECT place
     FROM pending
@@ -15,7 +16,7 @@ WITH mine AS (
 UPDATE pending AS p
 SET
     asking = true,
-    attempts = CASE WHEN p.asking THEN least(p.attempts, 2) ELSE p.attempts END,
+    attempts = CASE WHEN p.asking THEN least(p.attempts, 1) ELSE p.attempts END,
     leased_until = clock_timestamp() + $2::interval
 WHERE p.place = ANY(ARRAY(SELECT place FROM mine));
 

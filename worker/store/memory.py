@@ -348,7 +348,7 @@ class MemoryStore:
             reference = next(r for r in self.tables.references.values() if _name(r) == (event.regie, name))
             self._note_call(reference)
             if (waiting := self.tables.pending.get(event.place)) is not None:
-                waiting.attempts = min(waiting.attempts, 2) if waiting.asking else waiting.attempts
+                waiting.attempts = min(waiting.attempts, 1) if waiting.asking else waiting.attempts
                 waiting.asking = True
                 waiting.leased_until = self._clock() + CALLBACK_LEASE
             if reference.payment_id is None:
