@@ -248,6 +248,16 @@ async def test_a_callback_without_an_answer_asks_again(desk: Desk, world: World)
     assert desk.outcomes["c"] == "applied: money_received"
 
 
+async def test_a_callback_taken_in_before_its_gateway_was_known_hears_the_answer(desk: Desk, world: World) -> None:
+    """A web process that did not know yet that the régie's gateway changed found no reference in it."""
+    await desk.start()
+    await recorded(world, replace(of_asked(callback("P", "P", event_id="c")), subject=None))
+    await desk.callbacks()
+    await desk.answer(await desk.due())
+    assert desk.outcomes["c"] == "applied: money_received"
+    assert await world.pending() == {}
+
+
 async def test_callbacks_that_wait_long_keep_nobody_behind_them(desk: Desk, world: World) -> None:
     """A slow gateway's are still looked at together, with whatever came after them: none is claimed alone."""
     for name in ("P", "Q", "R"):

@@ -21,9 +21,10 @@ CALLBACK_LEASE: Final = timedelta(seconds=30)
 """A callback whose ask brought no answer by then makes us ask again."""
 
 
-async def wait_for_asks(conn: Connection, callbacks: Sequence[Event]) -> None:
-    """Let callbacks wait for their gateway's answer. First of all locks, like everything about `pending`."""
-    await conn.execute(QUERIES.wait_for_asks, [event.place for event in callbacks], CALLBACK_LEASE)
+async def wait_for_asks(conn: Connection, claims: Sequence[tuple[Event, str]]) -> None:
+    """Let callbacks wait for what is answered about their references. First of all locks, like all about `pending`."""
+    places, references = [event.place for event, _ in claims], [reference for _, reference in claims]
+    await conn.execute(QUERIES.wait_for_asks, places, references, CALLBACK_LEASE)
 
 
 async def note_calls(conn: Connection, reference_ids: Sequence[int]) -> None:

@@ -4,7 +4,8 @@
 -- name: wait_for_asks
 -- Let callbacks wait for the answer of a gateway: longer than any ask takes, and again should nobody bring it. One that
 -- waited before is not at fault for that, and need not be claimed alone, which would keep everybody behind it; one whose
--- answer could not be applied keeps the count of its attempts.
+-- answer could not be applied keeps the count of its attempts. Its answer will be looked for by the reference that was
+-- read here with the régie's keys: whoever took it in may have known the régie with another gateway.
 WITH mine AS (
     SELECT place
     FROM pending
@@ -16,9 +17,11 @@ WITH mine AS (
 UPDATE pending AS p
 SET
     asking = true,
+    subject = c.reference,
     attempts = CASE WHEN p.asking THEN least(p.attempts, 1) ELSE p.attempts END,
-    leased_until = clock_timestamp() + $2::interval
-WHERE p.place = ANY(ARRAY(SELECT place FROM mine));
+    leased_until = clock_timestamp() + $3::interval
+FROM unnest($1::bigint[], $2::text[]) AS c (place, reference)
+WHERE p.place = ANY(ARRAY(SELECT place FROM mine)) AND p.place = c.place;
 
 -- name: note_calls
 -- A gateway called about these references (locked): ask at once where somebody owns one, else when somebody will.

@@ -349,7 +349,7 @@ class MemoryStore:
             self._note_call(reference)
             if (waiting := self.tables.pending.get(event.place)) is not None:
                 waiting.attempts = min(waiting.attempts, 1) if waiting.asking else waiting.attempts
-                waiting.asking = True
+                waiting.asking, waiting.subject = True, name
                 waiting.leased_until = self._clock() + CALLBACK_LEASE
             if reference.payment_id is None:
                 unowned.add(event.place)

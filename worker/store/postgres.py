@@ -267,7 +267,7 @@ class PostgresStore:
     async def _call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
         named = {event.place: (event.regie, reference) for event, reference in claims}
         async with self._transaction() as conn:
-            await asks.wait_for_asks(conn, [event for event, _ in claims])
+            await asks.wait_for_asks(conn, claims)
             loaded = Loaded(names=Names(references=set(named.values())))
             await _lock_references(conn, loaded)
             await asks.note_calls(conn, list(loaded.references))
