@@ -7,6 +7,7 @@ pages were touched. 100,000 payments here; a million of each, with ten million e
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.integration.worlds import POLICY, REGIE
 from worker.store import postgres
 from worker.store import views as reading
 from worker.store.postgres import PostgresStore
+from worker.store.rows import json_text, numbers
 from worker.store.views import Views
 
 SMALL = 100_000
@@ -153,14 +155,29 @@ class Explainer:
 
     async def __call__(self, query: str, *arguments: object) -> Plan:
         """Explain, executed."""
+        async with self._undone() as connection:
+            found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *arguments)
+        return Plan(json.loads(found)[0])
+
+    async def kept(self, query: str, *arguments: str) -> Plan:
+        """Explain the plan that is made once, without looking at the arguments, as transactions do once they lock."""
+        given = ", ".join(f"'{argument}'" for argument in arguments)
+        async with self._undone() as connection:
+            await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            await connection.execute(f"PREPARE asked AS {query}")
+            found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked ({given})")
+            await connection.execute("DEALLOCATE asked")
+        return Plan(json.loads(found)[0])
+
+    @asynccontextmanager
+    async def _undone(self) -> AsyncIterator[Any]:
         async with self._pool.acquire() as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *arguments)
+                yield connection
             finally:
                 await transaction.rollback()
-        return Plan(json.loads(found)[0])
 
 
 @pytest.fixture
@@ -226,7 +243,7 @@ async def test_evidence_is_found_from_the_holds_that_are_over(explain: Explainer
 
 async def test_taking_looks_each_place_up(explain: Explainer) -> None:
     """By the primary key of what waits."""
-    plan = await explain(postgres.QUERIES.take, list(range(1, BATCH + 1)))
+    plan = await explain(postgres.QUERIES.take, numbers(range(1, BATCH + 1)))
     assert_looked_up(plan, 2 * PAGES_A_ROW * BATCH, "pending_pkey")
 
 
@@ -253,6 +270,30 @@ async def test_waiting_looks_at_the_head_of_what_waits(explain: Explainer) -> No
     assert_looked_up(plan, 2_000, "pending_facts", "pending_callbacks")
 
 
+async def test_a_batch_is_saved_by_its_keys(explain: Explainer) -> None:
+    """Invoices and payments of a batch, the lines and timers that they lose, by a plan that was kept."""
+    saved = [{"id": key, "amount_cents": 900} for key in ids(explain.size)]
+    released = [{"payment_id": key, "invoice_id": key} for key in ids(explain.size)]
+    nothing = ["[]"] * 6
+    plan = await explain.kept(
+        postgres.QUERIES.save,
+        "2026-11-23T12:00:00Z",
+        *map(json_text, (saved, saved, released)),
+        *("[]", "[]"),
+        json_text(ids(explain.size)),
+        json_text([{"id": key, "payment_id": key} for key in ids(explain.size)]),
+        *nothing,
+    )
+    assert_looked_up(
+        plan,
+        40 * PAGES_A_ROW * BATCH,
+        "invoices_pkey",
+        "payments_pkey",
+        "holds_pkey",
+        "gateway_references_pkey",
+    )
+
+
 async def test_known_events_are_looked_up_by_their_key(explain: Explainer) -> None:
     """A batch sent again."""
     keys = [str(place) for place in ids(explain.size)]
@@ -260,36 +301,28 @@ async def test_known_events_are_looked_up_by_their_key(explain: Explainer) -> No
     assert_looked_up(plan, PAGES_A_ROW * BATCH, "events_client_source_id_key")
 
 
-async def test_a_dossier_is_reached_from_its_names(explain: Explainer) -> None:
-    """Of a batch of payments: their invoices, and whoever else names these."""
-    plan = await explain(
-        postgres.QUERIES.reach, *names("F", explain.size), *names("P", explain.size), ids(explain.size), ["none"]
-    )
+async def test_a_dossier_is_found_and_locked_by_its_names(explain: Explainer) -> None:
+    """References, invoices and payments of a batch, and whoever else names these invoices."""
+    named = [*names("P", explain.size), *names("F", explain.size), *names("P", explain.size)]
+    plan = await explain(postgres.QUERIES.lock, *map(json_text, named), ["none"])
     assert_looked_up(
         plan,
-        8 * PAGES_A_ROW * BATCH,
+        16 * PAGES_A_ROW * BATCH,
+        "gateway_references_regie_gateway_reference_key",
         "invoices_regie_number_key",
         "payments_regie_reference_key",
         "payment_lines_invoice",
         "payment_lines_pkey",
+        "gateway_references_pkey",
+        "invoices_pkey",
+        "payments_pkey",
     )
 
 
-async def test_a_dossier_is_locked_by_its_keys(explain: Explainer) -> None:
-    """References, invoices and payments of a batch."""
-    queries = postgres.QUERIES
-    references = await explain(queries.lock_references, *names("P", explain.size))
-    assert_looked_up(references, 2 * PAGES_A_ROW * BATCH, "gateway_references_regie_gateway_reference_key")
-    invoices = await explain(queries.lock_invoices, ids(explain.size))
-    assert_looked_up(invoices, 2 * PAGES_A_ROW * BATCH, "invoices_pkey")
-    payments = await explain(queries.lock_payments, ids(explain.size))
-    assert_looked_up(payments, 2 * PAGES_A_ROW * BATCH, "payments_pkey")
-
-
 async def test_a_dossier_is_read_from_its_keys(explain: Explainer) -> None:
-    """Lines, references, charges, adjustments and discrepancies of a batch."""
-    keys = ids(explain.size)
-    plan = await explain(postgres.QUERIES.read_dossiers, keys, keys, keys, ["none"], [REGIE])
+    """Lines, references, charges, adjustments and discrepancies of a batch, by a plan that was kept."""
+    keys = numbers(ids(explain.size))
+    plan = await explain.kept(postgres.QUERIES.read_dossiers, keys, keys, keys, "{none}", f"{{{REGIE}}}")
     assert_looked_up(
         plan,
         10 * PAGES_A_ROW * BATCH,

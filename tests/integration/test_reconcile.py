@@ -38,6 +38,7 @@ from worker.store import postgres
 from worker.store.grouping import Loaded
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
+from worker.store.rows import Row
 
 ROOT = Path(__file__).parents[2]
 LAST_TRY = 8
@@ -514,8 +515,8 @@ async def test_a_clock_set_back_during_a_sweep_takes_no_end_back(
     await world.later(HOLD)
     read = postgres._read_dossiers
 
-    async def set_back(conn: postgres.Connection, loaded: Loaded, regies: list[str]) -> None:
-        await read(conn, loaded, regies)
+    async def set_back(conn: postgres.Connection, loaded: Loaded, locked: Row, regies: list[str]) -> None:
+        await read(conn, loaded, locked, regies)
         assert loaded.now is not None
         loaded.now -= timedelta(minutes=1)
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from worker.store.postgres import QUERIES, SETTINGS
+from worker.store.rows import numbers
 
 BACKLOG = 20_000
 BATCH = 100
@@ -32,7 +33,7 @@ NAMES = [f"R{n}" for n in range(BATCH)]
 ASKED: dict[str, tuple[Any, ...]] = {
     "claim_facts": (BATCH, LEASE),
     "claim_callbacks": (BATCH, LEASE),
-    "take": (list(range(BACKLOG + 1, BACKLOG + BATCH + 1)),),
+    "take": (numbers(range(BACKLOG + 1, BACKLOG + BATCH + 1)),),
     "overtakes": (["enfance"] * BATCH, NAMES, [10 * BACKLOG] * BATCH, [0]),
 }
 

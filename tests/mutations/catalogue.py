@@ -594,8 +594,8 @@ KEPT = (
     Mutation(
         "an event is marked done in a transaction of its own",
         POSTGRES,
-        "await conn.fetch(QUERIES.take, [event.place for event in events])",
-        "await self.pool.fetch(QUERIES.take, [event.place for event in events])",
+        "await conn.fetch(QUERIES.take, places)",
+        "await self.pool.fetch(QUERIES.take, places)",
         (STORE + "all_or_nothing",),
     ),
     Mutation(
@@ -608,16 +608,16 @@ KEPT = (
     Mutation(
         "the gateway reference is not locked",
         QUERIES,
-        "ORDER BY r.regie, r.gateway_reference\nFOR UPDATE OF r;\n",
-        "ORDER BY r.regie, r.gateway_reference;\n",
+        "    WHERE id = ANY(ARRAY(SELECT id FROM named_references))\n    ORDER BY id\n    FOR UPDATE\n",
+        "    WHERE id = ANY(ARRAY(SELECT id FROM named_references))\n    ORDER BY id\n",
         (WAITING + "a_known_reference_without_an_owner_meets_its_payment",),
     ),
     Mutation(
         "a dossier that grew is decided as it was",
         POSTGRES,
-        '        if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:\n'
+        "        if row.payment_id not in loaded.payments or row.invoice_id not in loaded.invoices:\n"
         "            raise GrewError\n",
-        '        if row["payment_id"] not in loaded.payments:\n            continue\n',
+        "        if row.payment_id not in loaded.payments:\n            continue\n",
         (WAITING + "a_dossier_that_grew_while_it_was_waited_for",),
     ),
     Mutation(

@@ -16,14 +16,18 @@ import msgspec
 
 from schemas.decisions import Applied, Decision, Done
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
-from schemas.records import Ask, Discrepancy, DueAsk, GatewayReference, Payment, Policy
+from schemas.records import Discrepancy, DueAsk, GatewayReference, Line, Policy
 from worker.domain.keys import keys_of
 from worker.store import asks, rows
+from worker.store.changes import add_outcomes, changes_of
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
 from worker.store.port import Decide, StoreUnavailableError
 from worker.store.sql import load
 
 QUERIES = load("queries.sql")
+
+QUEUE_NAMES = rows.json_text({kind.value: queue.value for kind, queue in QUEUES.items()})
+"""Each type's queue, as JSON."""
 
 T = TypeVar("T")
 
@@ -166,7 +170,7 @@ class PostgresStore:
             first.setdefault((event.client, event.source, event.id), event)
         fresh = list(first.values())
         async with self._statement() as conn:
-            kept = await conn.fetch(QUERIES.record, *_incoming(fresh))
+            kept = await conn.fetch(QUERIES.record, rows.json_text(fresh), QUEUE_NAMES)
             receipts = {_key(fresh[row["nth"] - 1]): (row["place"], b"") for row in kept}
             missing = [event for event in fresh if _key(event) not in receipts]
             if missing:
@@ -248,7 +252,8 @@ class PostgresStore:
         locked: Callable[[], None],
     ) -> Done:
         async with self._transaction() as conn:
-            taken = {row["place"] for row in await conn.fetch(QUERIES.take, [event.place for event in events])}
+            places = rows.numbers(event.place for event in events)
+            taken = {row["place"] for row in await conn.fetch(QUERIES.take, places)}
             mine = [event for event in events if event.place in taken]
             if not mine:
                 return Done()
@@ -268,10 +273,9 @@ class PostgresStore:
         named = {event.place: (event.regie, reference) for event, reference in claims}
         async with self._transaction() as conn:
             await asks.wait_for_asks(conn, claims)
-            loaded = Loaded(names=Names(references=set(named.values())))
-            await _lock_references(conn, loaded)
-            await asks.note_calls(conn, list(loaded.references))
-        owned = {(r.regie, r.gateway_reference) for r in loaded.references.values() if r.payment_id is not None}
+            references = await _lock_references(conn, set(named.values()))
+            await asks.note_calls(conn, [row.id for row in references])
+        owned = {(row.regie, row.gateway_reference) for row in references if row.payment_id is not None}
         return {place for place, name in named.items() if name not in owned}
 
     async def claim_asks(self, regies: Sequence[str], limit: int) -> list[DueAsk]:
@@ -367,16 +371,6 @@ def _key(event: NewEvent) -> tuple[str, str, str]:
     return event.client, event.source, event.id
 
 
-def _incoming(events: Sequence[NewEvent]) -> list[list[Any]]:
-    return [
-        *rows.columns(events, ("client", "source", "id", "type", "regie", "time")),
-        [rows.json_text(event.data) for event in events],
-        *rows.columns(events, ("digest", "raw", "trace", "received_at")),
-        [QUEUES[event.type].value for event in events],
-        *rows.columns(events, ("subject", "waited")),
-    ]
-
-
 def _timed_out(row: Any) -> NewEvent:  # noqa: ANN401 - an asyncpg.Record
     regie, reference, due = row["regie"], row["reference"], row["payable_again_at"]
     data = PaymentTimedOut(regie=regie, reference=reference, due=due)
@@ -397,12 +391,7 @@ async def _keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[
     if not events:
         return {}
     by_key = {(event.source, event.id): event for event in events}
-    kept = await conn.fetch(
-        QUERIES.keep_own,
-        *rows.columns(events, ("source", "id", "type", "regie")),
-        [rows.json_text(event.data) for event in events],
-        *rows.columns(events, ("digest", "trace", "received_at", "raw")),
-    )
+    kept = await conn.fetch(QUERIES.keep_own, rows.json_text(events))
     return {
         (row["source"], row["id"]): _event(by_key[row["source"], row["id"]], row["place"], row["received_at"])
         for row in kept
@@ -440,118 +429,103 @@ async def _reconcile(
     outcomes.update(spoken_for(callbacks.taken, callbacks.answers, outcomes))
     seen = {event.place: event for event in (*events, *callbacks.taken)}
     done.applied = [(seen[place], outcomes[place]) for place in sorted(outcomes)]
-    await _save(conn, loaded, decisions)
-    versions = [policies[event.regie][0] for event, _ in done.applied]
-    await _mark_done(conn, done, versions)
+    changes = changes_of(loaded, decisions)
+    add_outcomes(changes, loaded, done)
+    await conn.execute(QUERIES.save, now, *changes.texts())
+    await _save_apart(conn, loaded, decisions)
     return done
+
+
+async def _lock_references(conn: Connection, names: set[tuple[str, str]]) -> list[GatewayReference]:
+    """Lock what a callback and its payment-started both name, whichever comes first."""
+    await conn.execute(QUERIES.add_references, *_pairs(names))
+    found = await conn.fetch(QUERIES.lock_references, *_pairs(names))
+    return [GatewayReference(**dict(row)) for row in found]
 
 
 async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
     """Lock everything the events touch, created if missing, in the one order, then read it. GrewError: again."""
     loaded = Loaded(names=merged(events, keys_of))
-    await _lock_references(conn, loaded)
     await _add_missing(conn, loaded.names, events)
     return await _load_known(conn, loaded, events)
 
 
 async def _load_known(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> Loaded:
     """Lock and read dossiers whose names are all known."""
-    invoices, payments = await _reach(conn, loaded)
-    if invoices:
-        found = map(rows.invoice, await conn.fetch(QUERIES.lock_invoices, invoices))
-        loaded.invoices = {row.id: row for row in found}
-    if payments:
-        paying = map(rows.payment, await conn.fetch(QUERIES.lock_payments, payments))
-        loaded.payments = {row.id: row for row in paying}
-    holding = (row for row in loaded.payments.values() if row.state is not None and not row.hold_over)
-    loaded.timers = {row.id: row.payable_again_at for row in holding}
-    await _read_dossiers(conn, loaded, sorted({event.regie for event in events}))
+    names = loaded.names
+    locked = await conn.fetchrow(
+        QUERIES.lock,
+        *_pairs(names.references | names.looked_up),
+        *_pairs(names.invoices),
+        *_pairs(names.payments),
+        sorted(names.discrepancies),
+    )
+    assert locked is not None
+    await _read_dossiers(conn, loaded, locked, sorted({event.regie for event in events}))
     return loaded
 
 
-async def _lock_references(conn: Connection, loaded: Loaded) -> None:
-    """Lock what a callback and its payment-started both name, whichever comes first."""
-    if loaded.names.references:
-        await conn.execute(QUERIES.add_references, *_pairs(loaded.names.references))
-    if names := loaded.names.references | loaded.names.looked_up:
-        found = map(rows.reference, await conn.fetch(QUERIES.lock_references, *_pairs(names)))
-        loaded.references = {row.id: row for row in found}
-
-
 async def _add_missing(conn: Connection, names: Names, events: Sequence[Event]) -> None:
-    if names.invoices:
-        issued = {(e.regie, e.data.number): e.data.account for e in events if e.type is EventType.INVOICE_ISSUED}
-        accounts = [issued.get(name) for name in sorted(names.invoices)]
-        await conn.execute(QUERIES.add_invoices, *_pairs(names.invoices), accounts)
-    if names.payments:
-        await conn.execute(QUERIES.add_payments, *_pairs(names.payments))
-
-
-async def _reach(conn: Connection, loaded: Loaded) -> tuple[list[int], list[int]]:
-    """Find every invoice and payment of the dossiers, without locks; what grows meanwhile is found when it is read."""
-    names = loaded.names
-    owners = [row.payment_id for row in loaded.references.values() if row.payment_id is not None]
-    reached = await conn.fetchrow(
-        QUERIES.reach, *_pairs(names.invoices), *_pairs(names.payments), owners, sorted(names.discrepancies)
+    issued = {(e.regie, e.data.number): e.data.account for e in events if e.type is EventType.INVOICE_ISSUED}
+    accounts = rows.json_text([issued.get(name) for name in sorted(names.invoices)])
+    await conn.execute(
+        QUERIES.add_missing, *_pairs(names.references), *_pairs(names.invoices), accounts, *_pairs(names.payments)
     )
-    assert reached is not None
-    return reached["invoices"] or [], reached["payments"] or []
 
 
-def _pairs(names: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _pairs(names: set[tuple[str, str]]) -> tuple[str, str]:
+    """Régies and names, in order, as two JSON texts."""
     ordered = sorted(names)
-    return [regie for regie, _ in ordered], [name for _, name in ordered]
+    return rows.json_text([regie for regie, _ in ordered]), rows.json_text([name for _, name in ordered])
 
 
-async def _read_dossiers(conn: Connection, loaded: Loaded, regies: list[str]) -> None:
-    """Read what belongs to the locked rows, and what decides: later than the locks, or somebody decided later still."""
-    locked = list(loaded.invoices), list(loaded.payments), list(loaded.references)
-    read = await conn.fetchrow(QUERIES.read_dossiers, *locked, sorted(loaded.names.discrepancies), regies)
+async def _read_dossiers(conn: Connection, loaded: Loaded, locked: rows.Row, regies: list[str]) -> None:
+    """Read what is locked and what decides: later than the locks, or somebody decided later still.
+
+    GrewError: something belongs to what was not reached when the locks were taken.
+    """
+    discrepancies = sorted(loaded.names.discrepancies)
+    read = await conn.fetchrow(
+        QUERIES.read_dossiers, locked["invoices"], locked["payments"], locked["refs"], discrepancies, regies
+    )
     assert read is not None
     loaded.now = read["now"]
-    loaded.policies = {row["regie"]: (row["version"], rows.policy(row["body"])) for row in read["policies"] or ()}
+    loaded.policies = {row.regie: (row.version, row.body) for row in rows.read_policies(read["policies"])}
     if missing := set(regies) - loaded.policies.keys():
         raise UnknownRegieError(", ".join(sorted(missing)))
-    _place_lines(loaded, read["lines"] or ())
-    for row in read["refs"] or ():
-        loaded.references.setdefault(row["id"], rows.reference(row))
-    loaded.charges = [rows.charge(row) for row in read["charges"] or ()]
-    loaded.adjustments = [rows.adjustment(row) for row in read["adjustments"] or ()]
-    known = [rows.discrepancy(row) for row in read["discrepancies"] or ()]
+    loaded.invoices = {row.id: row for row in rows.read_invoices(read["invoices"])}
+    loaded.payments = {row.id: row for row in rows.read_payments(read["payments"])}
+    loaded.references = {row.id: row for row in rows.read_references(read["refs"])}
+    _place_lines(loaded, rows.read_lines(read["lines"]))
+    holding = (row for row in loaded.payments.values() if row.state is not None and not row.hold_over)
+    loaded.timers = {row.id: row.payable_again_at for row in holding}
+    loaded.charges = rows.read_charges(read["charges"])
+    loaded.adjustments = rows.read_adjustments(read["adjustments"])
+    known = rows.read_discrepancies(read["discrepancies"])
     if orphans := loaded.orphan_discrepancies():
-        known += [rows.discrepancy(row["d"]) for row in await conn.fetch(QUERIES.read_orphans, sorted(orphans))]
+        known += rows.read_discrepancies(await conn.fetchval(QUERIES.read_orphans, sorted(orphans)))
     loaded.discrepancies = {row.id: row for row in known}
     loaded.changed_at = {row.id: row.changed_at for row in known}
 
 
-def _place_lines(loaded: Loaded, lines: Sequence[rows.Row]) -> None:
-    """Give each payment its lines. GrewError: one belongs to what was not reached when the locks were taken."""
+def _place_lines(loaded: Loaded, lines: Sequence[rows.StoredLine]) -> None:
+    """Give each payment its lines. GrewError: one belongs to what is not locked, or a reference's owner is not."""
     for row in lines:
-        if row["payment_id"] not in loaded.payments or row["invoice_id"] not in loaded.invoices:
+        if row.payment_id not in loaded.payments or row.invoice_id not in loaded.invoices:
             raise GrewError
-        line = rows.line(row)
-        loaded.payments[row["payment_id"]].lines.append(line)
-        loaded.lines[row["payment_id"], line.invoice_id] = line.held
+        line = Line(invoice_id=row.invoice_id, cents=row.cents, held=row.held)
+        loaded.payments[row.payment_id].lines.append(line)
+        loaded.lines[row.payment_id, row.invoice_id] = row.held
+    if any(row.payment_id is not None and row.payment_id not in loaded.payments for row in loaded.references.values()):
+        raise GrewError
 
 
-async def _save(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:
-    """Write everything that changed; each statement writes one table, whatever the size of the batch."""
-    invoices = _merge(decision.invoices for decision in decisions)
-    if invoices:
-        await conn.execute(QUERIES.save_invoices, rows.json_text(invoices))
-    payments: list[Payment] = _merge(decision.payments for decision in decisions)
-    if payments:
-        await conn.execute(QUERIES.save_payments, rows.json_text(payments))
-        await _save_lines(conn, loaded, payments)
-        await _save_holds(conn, loaded, payments)
-    references: list[GatewayReference] = _merge(decision.references for decision in decisions)
-    if references:
-        await conn.execute(QUERIES.save_references, *rows.columns(references, ("id", "payment_id")))
-    await _append(conn, decisions)
-    planned: list[Ask] = _merge(decision.asks for decision in decisions)
+async def _save_apart(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:
+    """Write what takes locks of its own, last: asks, and discrepancies by id."""
+    planned = [ask for decision in decisions for ask in decision.asks.values()]
     if planned:
         await asks.save(conn, planned)
-    discrepancies = _merge(decision.discrepancies for decision in decisions)
+    discrepancies = [row for decision in decisions for row in decision.discrepancies.values()]
     if discrepancies:
         await _save_discrepancies(conn, loaded, discrepancies)
 
@@ -562,66 +536,6 @@ async def _save_discrepancies(conn: Connection, loaded: Loaded, changed: Sequenc
     stored = {row["id"]: row["changed_at"] for row in await conn.fetch(QUERIES.lock_discrepancies, ids)}
     if stored != {key: loaded.changed_at[key] for key in ids if key in loaded.changed_at}:
         raise GrewError
-    written = rows.detail_text(rows.columns(changed, rows.DISCREPANCY_COLUMNS))
-    kept = await conn.fetch(QUERIES.save_discrepancies, *written)
+    kept = await conn.fetch(QUERIES.save_discrepancies, rows.json_text(changed))
     if any(row["is_new"] == (row["id"] in stored) for row in kept):
         raise GrewError
-
-
-def _merge(parts: Any) -> list[Any]:  # noqa: ANN401 - iterables of dicts of records
-    return [record for part in parts for record in part.values()]
-
-
-async def _append(conn: Connection, decisions: Sequence[Decision]) -> None:
-    charges = {(c.gateway_reference_id, c.transaction_id): c for d in decisions for c in d.charges}
-    if charges:
-        await conn.execute(QUERIES.save_charges, *rows.columns(charges.values(), rows.CHARGE_COLUMNS))
-    adjustments = [a for d in decisions for a in d.adjustments]
-    if adjustments:
-        await conn.execute(QUERIES.add_adjustments, *rows.columns(adjustments, rows.ADJUSTMENT_COLUMNS))
-    journal = [entry for d in decisions for entry in d.journal]
-    if journal:
-        await conn.execute(QUERIES.add_journal, journal[0].at, *rows.columns(journal, rows.JOURNAL_COLUMNS))
-    effects = [effect for d in decisions for effect in d.effects]
-    if effects:
-        data = [rows.json_text(effect.data) for effect in effects]
-        await conn.execute(QUERIES.add_outbox, *rows.columns(effects, ("regie", "type", "at")), data)
-
-
-async def _save_lines(conn: Connection, loaded: Loaded, payments: Sequence[Payment]) -> None:
-    released: list[tuple[int, int]] = []
-    added: list[tuple[int, int, int, bool]] = []
-    for payment in payments:
-        for line in payment.lines:
-            was_held = loaded.lines.get((payment.id, line.invoice_id))
-            if was_held is None:
-                added.append((payment.id, line.invoice_id, line.cents, line.held))
-            elif was_held and not line.held:
-                released.append((payment.id, line.invoice_id))
-    if released:
-        await conn.execute(QUERIES.release_lines, *map(list, zip(*released, strict=True)))
-    if added:
-        await conn.execute(QUERIES.add_lines, *map(list, zip(*added, strict=True)))
-
-
-async def _save_holds(conn: Connection, loaded: Loaded, payments: Sequence[Payment]) -> None:
-    on = [p for p in payments if p.state is not None and not p.hold_over]
-    moved = [p for p in on if loaded.timers.get(p.id) != p.payable_again_at]
-    if moved:
-        await conn.execute(QUERIES.set_holds, *rows.columns(moved, ("id", "payable_again_at")))
-    ended = [p.id for p in payments if p.hold_over and p.id in loaded.timers]
-    if ended:
-        await conn.execute(QUERIES.end_holds, ended)
-
-
-async def _mark_done(conn: Connection, done: Done, versions: Sequence[int]) -> None:
-    outcomes = [applied for _, applied in done.applied]
-    columns = rows.columns(outcomes, ("place", "outcome", "reason"))
-    await conn.execute(QUERIES.add_outcomes, done.decided_at, *columns, list(versions))
-    waited = [event.place for event, _ in done.applied if event.waited]
-    for start in range(0, len(waited), NOTIFIED):
-        await conn.execute(QUERIES.notify, ",".join(map(str, waited[start : start + NOTIFIED])))
-
-
-NOTIFIED = 300
-"""Places in one notification: PostgreSQL takes 8,000 bytes."""

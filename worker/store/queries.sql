@@ -1,22 +1,29 @@
 -- The statements of reconciling. Arrays in, sets out: their number does not depend on the size of a batch.
 -- `pending` is analyzed while it is empty, as it mostly is, and is believed to have one row for ever: joined, it would be
 -- read whole for every row of the other side. So it is only asked by arrays of places or, behind `OFFSET 0`, by subject.
--- Order of locks, everywhere: pending by place; gateway references by (régie, name); invoices by id; payments by
--- (régie, reference). Discrepancies last, by id. In each table what is missing is created first, in order: an insert that
--- meets another's uncommitted row waits for it, and whoever waits so holds no lock yet that the other can want.
+-- Order of locks, everywhere: pending by place; then what is missing is created, references before invoices before payments,
+-- in each table by name; then gateway references, invoices and payments are locked, in each table by id. Discrepancies last,
+-- by id. An insert that meets another's uncommitted row waits for it, and holds no lock then but on rows of its own making
+-- that come earlier; what is locked is committed, so whoever waits for a lock waits for none of these.
+-- From `lock` on plans are made once and kept: what follows looks ids up, by the one index that has them, and a foreign
+-- key's check would otherwise be planned anew for every row, at 30 µs.
 
 -- name: record
 -- Keep facts once per (client, source, id), and queue what is new. Answers the places of the new ones. Places follow the
 -- order received; the rows go in by key, so that two who keep the same facts at once wait for each other in one order.
 -- All of them are received at one moment: read row by row, in the order of keys, the clock would contradict the places.
+-- $2: each type's queue.
 WITH incoming AS (
     SELECT *
-    FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-        $8::bytea[], $9::bytea[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::boolean[]
-    ) WITH ORDINALITY AS i (
-        client, source, id, type, regie, time, data, digest, raw, trace, received_at, queue, subject, waited, nth
-    )
+    FROM
+        ROWS FROM (
+            json_to_recordset($1::text::json) AS (
+                client text, source text, id text, type text, regie text, time timestamptz, data jsonb, digest text,
+                raw text, trace text, received_at timestamptz, subject text, waited boolean
+            )
+        ) WITH ORDINALITY AS i (
+            client, source, id, type, regie, time, data, digest, raw, trace, received_at, subject, waited, nth
+        )
 ),
 
 placed AS (
@@ -27,7 +34,7 @@ kept AS (
     INSERT INTO events (place, client, source, id, type, regie, time, data, digest, raw, trace, received_at)
     OVERRIDING SYSTEM VALUE
     SELECT
-        place, client, source, id, type, regie, time, data::jsonb, digest, raw, trace,
+        place, client, source, id, type, regie, time, data, decode(digest, 'base64'), decode(raw, 'base64'), trace,
         coalesce(received_at, (SELECT clock_timestamp()))
     FROM placed
     ORDER BY client COLLATE "C", source COLLATE "C", id COLLATE "C"
@@ -37,7 +44,7 @@ kept AS (
 
 queued AS (
     INSERT INTO pending (place, queue, type, regie, subject, waited)
-    SELECT place, queue, type, regie, subject, waited
+    SELECT place, $2::jsonb ->> type, type, regie, subject, waited
     FROM kept
     INNER JOIN placed USING (place)
 )
@@ -210,7 +217,7 @@ ORDER BY e.place;
 WITH mine AS (
     SELECT place
     FROM pending
-    WHERE place = ANY($1::bigint[])
+    WHERE place = ANY($1::text::bigint[])
     ORDER BY place
     FOR UPDATE
 )
@@ -245,11 +252,15 @@ SELECT EXISTS (
 -- places in the order given.
 INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at, raw)
 SELECT
-    'lettrage', i.source, i.id, i.type, i.regie, i.data::jsonb, i.digest, i.trace,
-    coalesce(i.received_at, clock_timestamp()), i.raw
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[], $9::bytea[]
-) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, raw, nth)
+    'lettrage', i.source, i.id, i.type, i.regie, i.data, decode(i.digest, 'base64'), i.trace,
+    coalesce(i.received_at, clock_timestamp()), decode(i.raw, 'base64')
+FROM
+    ROWS FROM (
+        json_to_recordset($1::text::json) AS (
+            source text, id text, type text, regie text, data jsonb, digest text, trace text, received_at timestamptz,
+            raw text
+        )
+    ) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, raw, nth)
 ORDER BY i.nth
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;
@@ -258,7 +269,7 @@ RETURNING place, source, id, received_at;
 -- Create the named gateway references that are missing.
 INSERT INTO gateway_references (regie, gateway_reference)
 SELECT k.regie, k.name
-FROM unnest($1::text[], $2::text[]) AS k (regie, name)
+FROM ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS k (regie, name)
 ORDER BY k.regie, k.name
 ON CONFLICT DO NOTHING;
 
@@ -266,129 +277,185 @@ ON CONFLICT DO NOTHING;
 -- Lock the gateway references that are named, in order.
 SELECT r.id, r.regie, r.gateway_reference, r.payment_id
 FROM gateway_references AS r
-INNER JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS k (regie, name)
+INNER JOIN
+    ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS k (regie, name)
     ON r.regie = k.regie AND r.gateway_reference = k.name
-ORDER BY r.regie, r.gateway_reference
+ORDER BY r.id
 FOR UPDATE OF r;
 
--- name: reach
--- Every invoice and payment that share money with the named ones: a dossier is whole. Read without locks, checked after.
-WITH RECURSIVE named_invoices AS (
+-- name: add_missing
+-- Create what is named and missing, to be filled by what the events say; the row is the key that the next worker waits
+-- for. One table after the other: references, invoices, payments. An invoice's account, an index has it, is written at
+-- once where an issue tells it, so that filling the rest touches no index.
+WITH new_references AS (
+    INSERT INTO gateway_references (regie, gateway_reference)
+    SELECT k.regie, k.name
+    FROM ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS k (regie, name)
+    ORDER BY k.regie, k.name
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+
+new_invoices AS (
+    INSERT INTO invoices (regie, number, account)
+    SELECT k.regie, k.number, k.account
+    FROM
+        ROWS FROM (
+            json_array_elements_text($3::text::json),
+            json_array_elements_text($4::text::json),
+            json_array_elements_text($5::text::json)
+        ) AS k (regie, number, account)
+    WHERE (SELECT count(*) FROM new_references) >= 0
+    ORDER BY k.regie, k.number
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+
+new_payments AS (
+    INSERT INTO payments (regie, reference)
+    SELECT k.regie, k.reference
+    FROM ROWS FROM (json_array_elements_text($6::text::json), json_array_elements_text($7::text::json)) AS k (regie, reference)
+    WHERE (SELECT count(*) FROM new_invoices) >= 0
+    ORDER BY k.regie, k.reference
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+
+SELECT count(*) FROM new_payments;
+
+-- name: lock
+-- Lock a whole dossier: the named gateway references, and every invoice and payment that share money with what is named.
+-- Found without locks, and looked at again once locked. Two steps reach nearly everything: the payments of the named
+-- invoices, and the invoices of these payments; from an invoice that was not named it goes on. References, then invoices,
+-- then payments, each by id.
+WITH RECURSIVE named_references AS (
+    SELECT r.id, r.payment_id
+    FROM ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS k (regie, name)
+    INNER JOIN gateway_references AS r ON k.regie = r.regie AND k.name = r.gateway_reference
+),
+
+named_invoices AS (
     SELECT i.id
-    FROM unnest($1::text[], $2::text[]) AS k (regie, number)
+    FROM ROWS FROM (json_array_elements_text($3::text::json), json_array_elements_text($4::text::json)) AS k (regie, number)
     INNER JOIN invoices AS i ON k.regie = i.regie AND k.number = i.number
     UNION
     SELECT d.invoice_id
     FROM discrepancies AS d
-    WHERE d.id = ANY($6::text[]) AND d.invoice_id IS NOT NULL
+    WHERE d.id = ANY($7::text[]) AND d.invoice_id IS NOT NULL
 ),
 
-named_payments AS (
+near_payments AS (
     SELECT p.id
-    FROM unnest($3::text[], $4::text[]) AS k (regie, reference)
+    FROM ROWS FROM (json_array_elements_text($5::text::json), json_array_elements_text($6::text::json)) AS k (regie, reference)
     INNER JOIN payments AS p ON k.regie = p.regie AND k.reference = p.reference
     UNION
-    SELECT unnest($5::bigint[])
+    SELECT payment_id FROM named_references
+    WHERE payment_id IS NOT NULL
     UNION
     SELECT d.payment_id
     FROM discrepancies AS d
-    WHERE d.id = ANY($6::text[]) AND d.payment_id IS NOT NULL
+    WHERE d.id = ANY($7::text[]) AND d.payment_id IS NOT NULL
+    UNION
+    SELECT l.payment_id
+    FROM named_invoices AS i
+    INNER JOIN payment_lines AS l ON i.id = l.invoice_id
 ),
 
-reached (invoice_id, payment_id) AS (
-    SELECT id, NULL::bigint FROM named_invoices
+further_invoices (id) AS (
+    (
+        SELECT l.invoice_id
+        FROM near_payments AS p
+        INNER JOIN payment_lines AS l ON p.id = l.payment_id
+        EXCEPT
+        SELECT id FROM named_invoices
+    )
     UNION
-    SELECT NULL::bigint, id FROM named_payments
-    UNION
-    SELECT
-        CASE WHEN r.invoice_id IS NULL THEN l.invoice_id END,
-        CASE WHEN r.payment_id IS NULL THEN l.payment_id END
-    FROM reached AS r
-    INNER JOIN LATERAL (
-        SELECT x.invoice_id, x.payment_id FROM payment_lines AS x WHERE x.invoice_id = r.invoice_id
-        UNION ALL
-        SELECT x.invoice_id, x.payment_id FROM payment_lines AS x WHERE x.payment_id = r.payment_id
-    ) AS l ON true
+    SELECT other.invoice_id
+    FROM further_invoices AS i
+    INNER JOIN payment_lines AS l ON i.id = l.invoice_id
+    INNER JOIN payment_lines AS other ON l.payment_id = other.payment_id
+),
+
+locked_references AS (
+    SELECT id
+    FROM gateway_references
+    WHERE id = ANY(ARRAY(SELECT id FROM named_references))
+    ORDER BY id
+    FOR UPDATE
+),
+
+locked_invoices AS (
+    SELECT id
+    FROM invoices
+    WHERE
+        id = ANY(ARRAY(SELECT id FROM named_invoices UNION SELECT id FROM further_invoices))
+        AND (SELECT count(*) FROM locked_references) >= 0
+    ORDER BY id
+    FOR UPDATE
+),
+
+locked_payments AS (
+    SELECT id
+    FROM payments
+    WHERE
+        id = ANY(
+            ARRAY(
+                SELECT id FROM near_payments
+                UNION
+                SELECT l.payment_id
+                FROM further_invoices AS i
+                INNER JOIN payment_lines AS l ON i.id = l.invoice_id
+            )
+        )
+        AND (SELECT count(*) FROM locked_invoices) >= 0
+    ORDER BY id
+    FOR UPDATE
 )
 
 SELECT
-    array_agg(invoice_id) FILTER (WHERE invoice_id IS NOT NULL) AS invoices,
-    array_agg(payment_id) FILTER (WHERE payment_id IS NOT NULL) AS payments
-FROM reached;
-
--- name: add_invoices
--- Create the named invoices that are missing, to be filled by what the events say. The account, an index has it, is
--- written at once where an issue tells it, so that filling the rest touches no index.
-INSERT INTO invoices (regie, number, account)
-SELECT k.regie, k.number, k.account
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (regie, number, account)
-ORDER BY k.regie, k.number
-ON CONFLICT DO NOTHING;
-
--- name: lock_invoices
--- Lock invoices in the order of their ids, and read them as they are once locked.
-SELECT
-    id, regie, number, state, version, account, issued_cents, amount_cents, means, issued_on, label, document_url,
-    withdrawn, fact_time, fact_place, issue_time, issue_place, settled_cents, paid_at, paid_by, to_check, reason
-FROM invoices
-WHERE id = ANY($1::bigint[])
-ORDER BY id
-FOR UPDATE;
-
--- name: add_payments
--- Create the named payments that are missing; the row is the key that the next worker waits for.
-INSERT INTO payments (regie, reference)
-SELECT k.regie, k.reference
-FROM unnest($1::text[], $2::text[]) AS k (regie, reference)
-ORDER BY k.regie, k.reference
-ON CONFLICT DO NOTHING;
-
--- name: lock_payments
--- Lock payments in the order of their references, and read them as they are once locked.
-SELECT
-    id, regie, reference, state, reason, amount_cents, start_time, start_place, deadline, hold_limit,
-    payable_again_at, hold_over, hold_ended_at, rejected, doubt, late, received_cents, refunded_cents, provisional,
-    first_money_at, first_money_place, settled_at, latest_reference
-FROM payments
-WHERE id = ANY($1::bigint[])
-ORDER BY regie, reference
-FOR UPDATE;
+    ARRAY(SELECT id FROM locked_payments)::text AS payments,
+    ARRAY(SELECT id FROM locked_invoices)::text AS invoices,
+    ARRAY(SELECT id FROM locked_references)::text AS refs,
+    set_config('plan_cache_mode', 'force_generic_plan', true) AS plans;
 
 -- name: read_dossiers
--- In a new statement, after the locks: what belongs to what is locked, what each régie chose, and the time that decides.
+-- In a new statement, after the locks: what is locked and what belongs to it, what each régie chose, and the time that
+-- decides. As JSON, which becomes records as it is.
 SELECT
     clock_timestamp() AS now,
+    (SELECT json_agg(i) FROM invoices AS i WHERE i.id = ANY($1::text::bigint[])) AS invoices,
+    (SELECT json_agg(p) FROM payments AS p WHERE p.id = ANY($2::text::bigint[])) AS payments,
     (
-        SELECT array_agg(l)
+        SELECT json_agg(l)
         FROM payment_lines AS l
-        WHERE l.payment_id = ANY($2::bigint[]) OR l.invoice_id = ANY($1::bigint[])
+        WHERE l.payment_id = ANY($2::text::bigint[]) OR l.invoice_id = ANY($1::text::bigint[])
     ) AS lines,
     (
-        SELECT array_agg(r)
+        SELECT json_agg(r)
         FROM gateway_references AS r
-        WHERE r.payment_id = ANY($2::bigint[])
+        WHERE r.id = ANY($3::text::bigint[]) OR r.payment_id = ANY($2::text::bigint[])
     ) AS refs,
     (
-        SELECT array_agg(c)
-        FROM (
-            SELECT unnest($3::bigint[]) AS id
-            UNION
-            SELECT r.id FROM gateway_references AS r WHERE r.payment_id = ANY($2::bigint[])
-        ) AS k
-        INNER JOIN charges AS c ON k.id = c.gateway_reference_id
+        SELECT json_agg(c)
+        FROM gateway_references AS r
+        INNER JOIN charges AS c ON r.id = c.gateway_reference_id
+        WHERE r.id = ANY($3::text::bigint[]) OR r.payment_id = ANY($2::text::bigint[])
     ) AS charges,
     (
-        SELECT array_agg(a)
+        SELECT json_agg(a)
         FROM adjustments AS a
-        WHERE a.payment_id = ANY($2::bigint[]) OR a.invoice_id = ANY($1::bigint[])
+        WHERE a.payment_id = ANY($2::text::bigint[]) OR a.invoice_id = ANY($1::text::bigint[])
     ) AS adjustments,
     (
-        SELECT array_agg(d)
+        SELECT json_agg(d)
         FROM discrepancies AS d
-        WHERE d.payment_id = ANY($2::bigint[]) OR d.invoice_id = ANY($1::bigint[]) OR d.id = ANY($4::text[])
+        WHERE
+            d.payment_id = ANY($2::text::bigint[])
+            OR d.invoice_id = ANY($1::text::bigint[])
+            OR d.id = ANY($4::text[])
     ) AS discrepancies,
     (
-        SELECT array_agg(p)
+        SELECT json_agg(p)
         FROM regies AS g
         INNER JOIN policies AS p ON g.code = p.regie AND g.policy_version = p.version
         WHERE g.code = ANY($5::text[])
@@ -396,105 +463,9 @@ SELECT
 
 -- name: read_orphans
 -- What was opened about the money of charges while no payment owned them.
-SELECT d
+SELECT json_agg(d)
 FROM discrepancies AS d
 WHERE d.id = ANY($1::text[]);
-
--- name: save_invoices
--- As JSON: twenty arrays would cost more to write than the update itself. What has its default is left out.
-UPDATE invoices AS i
-SET
-    state = n.state,
-    version = coalesce(n.version, 0),
-    account = n.account,
-    issued_cents = n.issued_cents,
-    amount_cents = n.amount_cents,
-    means = n.means,
-    issued_on = n.issued_on,
-    label = n.label,
-    document_url = n.document_url,
-    withdrawn = coalesce(n.withdrawn, false),
-    fact_time = n.fact_time,
-    fact_place = n.fact_place,
-    issue_time = n.issue_time,
-    issue_place = n.issue_place,
-    settled_cents = coalesce(n.settled_cents, 0),
-    paid_at = n.paid_at,
-    paid_by = n.paid_by,
-    to_check = coalesce(n.to_check, false),
-    reason = n.reason
-FROM json_to_recordset($1::text::json) AS n (
-    id bigint, state text, version integer, account text, issued_cents bigint, amount_cents bigint, means text,
-    issued_on date, label text, document_url text, withdrawn boolean, fact_time timestamptz, fact_place bigint,
-    issue_time timestamptz, issue_place bigint, settled_cents bigint, paid_at timestamptz, paid_by text,
-    to_check boolean, reason text
-)
-WHERE i.id = n.id;
-
--- name: save_payments
--- As JSON, like invoices.
-UPDATE payments AS p
-SET
-    state = n.state,
-    reason = n.reason,
-    amount_cents = n.amount_cents,
-    start_time = n.start_time,
-    start_place = n.start_place,
-    deadline = n.deadline,
-    hold_limit = n.hold_limit,
-    payable_again_at = n.payable_again_at,
-    hold_over = coalesce(n.hold_over, false),
-    hold_ended_at = n.hold_ended_at,
-    rejected = coalesce(n.rejected, false),
-    doubt = coalesce(n.doubt, false),
-    late = coalesce(n.late, false),
-    received_cents = coalesce(n.received_cents, 0),
-    refunded_cents = coalesce(n.refunded_cents, 0),
-    provisional = coalesce(n.provisional, false),
-    first_money_at = n.first_money_at,
-    first_money_place = n.first_money_place,
-    settled_at = n.settled_at,
-    latest_reference = n.latest_reference
-FROM json_to_recordset($1::text::json) AS n (
-    id bigint, state text, reason text, amount_cents bigint, start_time timestamptz, start_place bigint,
-    deadline timestamptz, hold_limit timestamptz, payable_again_at timestamptz, hold_over boolean,
-    hold_ended_at timestamptz, rejected boolean, doubt boolean, late boolean, received_cents bigint,
-    refunded_cents bigint, provisional boolean, first_money_at timestamptz, first_money_place bigint,
-    settled_at timestamptz, latest_reference text
-)
-WHERE p.id = n.id;
-
--- name: release_lines
--- Before any line is held anew: an invoice has one holder at most, by a unique index.
-UPDATE payment_lines AS l
-SET held = false
-FROM unnest($1::bigint[], $2::bigint[]) AS n (payment_id, invoice_id)
-WHERE l.payment_id = n.payment_id AND l.invoice_id = n.invoice_id AND l.held;
-
--- name: add_lines
-INSERT INTO payment_lines (payment_id, invoice_id, cents, held)
-SELECT n.payment_id, n.invoice_id, n.cents, n.held
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) AS n (payment_id, invoice_id, cents, held);
-
--- name: save_references
-UPDATE gateway_references AS r
-SET payment_id = n.payment_id
-FROM unnest($1::bigint[], $2::bigint[]) AS n (id, payment_id)
-WHERE r.id = n.id;
-
--- name: save_charges
-INSERT INTO charges (gateway_reference_id, transaction_id, result, cents, received_at, place)
-SELECT n.gateway_reference_id, n.transaction_id, n.result, n.cents, n.received_at, n.place
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[])
-    AS n (gateway_reference_id, transaction_id, result, cents, received_at, place)
-ON CONFLICT (gateway_reference_id, transaction_id) DO UPDATE
-SET result = excluded.result, cents = excluded.cents, received_at = excluded.received_at, place = excluded.place;
-
--- name: add_adjustments
-INSERT INTO adjustments (kind, fact_id, cents, place, invoice_id, payment_id, means)
-SELECT n.kind, n.fact_id, n.cents, n.place, n.invoice_id, n.payment_id, n.means
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
-    AS n (kind, fact_id, cents, place, invoice_id, payment_id, means);
 
 -- name: lock_discrepancies
 -- Last of all locks, by id: no other row's lock keeps two workers from one that no payment owns yet.
@@ -511,13 +482,11 @@ INSERT INTO discrepancies (
 )
 SELECT
     n.id, n.regie, n.kind, n.amount_cents, n.state, n.opened_at, n.changed_at, n.payment_id, n.invoice_id, n.payment,
-    n.invoice, n.subject, n.detail::jsonb, n.resolution, n.resolved_cents, n.comment
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::bigint[],
-    $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[]
-) AS n (
-    id, regie, kind, amount_cents, state, opened_at, changed_at, payment_id, invoice_id, payment, invoice, subject,
-    detail, resolution, resolved_cents, comment
+    n.invoice, n.subject, n.detail, n.resolution, n.resolved_cents, n.comment
+FROM json_to_recordset($1::text::json) AS n (
+    id text, regie text, kind text, amount_cents bigint, state text, opened_at timestamptz, changed_at timestamptz,
+    payment_id bigint, invoice_id bigint, payment text, invoice text, subject text, detail jsonb, resolution text,
+    resolved_cents bigint, comment text
 )
 ORDER BY n.id
 ON CONFLICT (id) DO UPDATE
@@ -534,44 +503,166 @@ SET
     comment = excluded.comment
 RETURNING id, xmax = 0 AS is_new;
 
--- name: add_journal
-INSERT INTO journal (place, regie, at, reason, before, after, invoice_id, payment_id)
-SELECT n.place, n.regie, $1, n.reason, n.before, n.after, n.invoice_id, n.payment_id
-FROM unnest(
-    $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]
-) WITH ORDINALITY AS n (place, regie, reason, before, after, invoice_id, payment_id, nth)
-ORDER BY n.nth;
+-- name: save
+-- Everything that a batch, or a part of it, changes: each table once, from a JSON text each, which costs a tenth of what
+-- the driver's arrays do. Fields with their defaults are left out of invoices and payments.
+-- $1: when it was decided.
+WITH saved_invoices AS (
+    UPDATE invoices AS i
+    SET
+        state = n.state,
+        version = coalesce(n.version, 0),
+        account = n.account,
+        issued_cents = n.issued_cents,
+        amount_cents = n.amount_cents,
+        means = n.means,
+        issued_on = n.issued_on,
+        label = n.label,
+        document_url = n.document_url,
+        withdrawn = coalesce(n.withdrawn, false),
+        fact_time = n.fact_time,
+        fact_place = n.fact_place,
+        issue_time = n.issue_time,
+        issue_place = n.issue_place,
+        settled_cents = coalesce(n.settled_cents, 0),
+        paid_at = n.paid_at,
+        paid_by = n.paid_by,
+        to_check = coalesce(n.to_check, false),
+        reason = n.reason
+    FROM json_to_recordset($2::text::json) AS n (
+        id bigint, state text, version integer, account text, issued_cents bigint, amount_cents bigint, means text,
+        issued_on date, label text, document_url text, withdrawn boolean, fact_time timestamptz, fact_place bigint,
+        issue_time timestamptz, issue_place bigint, settled_cents bigint, paid_at timestamptz, paid_by text,
+        to_check boolean, reason text
+    )
+    WHERE i.id = n.id
+),
 
--- name: set_holds
-INSERT INTO holds (payment_id, payable_again_at)
-SELECT n.payment_id, n.payable_again_at
-FROM unnest($1::bigint[], $2::timestamptz[]) AS n (payment_id, payable_again_at)
-ON CONFLICT (payment_id) DO UPDATE
-SET payable_again_at = excluded.payable_again_at
-WHERE holds.payable_again_at <> excluded.payable_again_at;
+saved_payments AS (
+    UPDATE payments AS p
+    SET
+        state = n.state,
+        reason = n.reason,
+        amount_cents = n.amount_cents,
+        start_time = n.start_time,
+        start_place = n.start_place,
+        deadline = n.deadline,
+        hold_limit = n.hold_limit,
+        payable_again_at = n.payable_again_at,
+        hold_over = coalesce(n.hold_over, false),
+        hold_ended_at = n.hold_ended_at,
+        rejected = coalesce(n.rejected, false),
+        doubt = coalesce(n.doubt, false),
+        late = coalesce(n.late, false),
+        received_cents = coalesce(n.received_cents, 0),
+        refunded_cents = coalesce(n.refunded_cents, 0),
+        provisional = coalesce(n.provisional, false),
+        first_money_at = n.first_money_at,
+        first_money_place = n.first_money_place,
+        settled_at = n.settled_at,
+        latest_reference = n.latest_reference
+    FROM json_to_recordset($3::text::json) AS n (
+        id bigint, state text, reason text, amount_cents bigint, start_time timestamptz, start_place bigint,
+        deadline timestamptz, hold_limit timestamptz, payable_again_at timestamptz, hold_over boolean,
+        hold_ended_at timestamptz, rejected boolean, doubt boolean, late boolean, received_cents bigint,
+        refunded_cents bigint, provisional boolean, first_money_at timestamptz, first_money_place bigint,
+        settled_at timestamptz, latest_reference text
+    )
+    WHERE p.id = n.id
+),
 
--- name: end_holds
-DELETE FROM holds
-WHERE payment_id = ANY($1::bigint[]);
+-- Before any line is held anew: an invoice has one holder at most, by a unique index.
+released_lines AS (
+    UPDATE payment_lines AS l
+    SET held = false
+    FROM json_to_recordset($4::text::json) AS n (payment_id bigint, invoice_id bigint)
+    WHERE l.payment_id = n.payment_id AND l.invoice_id = n.invoice_id AND l.held
+    RETURNING l.invoice_id
+),
 
--- name: add_outbox
-INSERT INTO outbox (regie, type, at, data)
-SELECT n.regie, n.type, n.at, n.data::jsonb
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
-    WITH ORDINALITY AS n (regie, type, at, data, nth)
-ORDER BY n.nth;
+new_lines AS (
+    INSERT INTO payment_lines (payment_id, invoice_id, cents, held)
+    SELECT n.payment_id, n.invoice_id, n.cents, n.held
+    FROM json_to_recordset($5::text::json) AS n (payment_id bigint, invoice_id bigint, cents bigint, held boolean)
+    WHERE (SELECT count(*) FROM released_lines) >= 0
+),
 
--- name: add_outcomes
+set_holds AS (
+    INSERT INTO holds (payment_id, payable_again_at)
+    SELECT n.id, n.payable_again_at
+    FROM json_to_recordset($6::text::json) AS n (id bigint, payable_again_at timestamptz)
+    ON CONFLICT (payment_id) DO UPDATE
+    SET payable_again_at = excluded.payable_again_at
+    WHERE holds.payable_again_at <> excluded.payable_again_at
+),
+
+ended_holds AS (
+    DELETE FROM holds
+    WHERE payment_id = ANY(ARRAY(SELECT json_array_elements_text($7::text::json)::bigint))
+),
+
+owned_references AS (
+    UPDATE gateway_references AS r
+    SET payment_id = n.payment_id
+    FROM json_to_recordset($8::text::json) AS n (id bigint, payment_id bigint)
+    WHERE r.id = n.id
+),
+
+saved_charges AS (
+    INSERT INTO charges (gateway_reference_id, transaction_id, result, cents, received_at, place)
+    SELECT n.gateway_reference_id, n.transaction_id, n.result, n.cents, n.received_at, n.place
+    FROM json_to_recordset($9::text::json) AS n (
+        gateway_reference_id bigint, transaction_id text, result text, cents bigint, received_at timestamptz,
+        place bigint
+    )
+    ON CONFLICT (gateway_reference_id, transaction_id) DO UPDATE
+    SET result = excluded.result, cents = excluded.cents, received_at = excluded.received_at, place = excluded.place
+),
+
+new_adjustments AS (
+    INSERT INTO adjustments (kind, fact_id, cents, place, invoice_id, payment_id, means)
+    SELECT n.kind, n.fact_id, n.cents, n.place, n.invoice_id, n.payment_id, n.means
+    FROM json_to_recordset($10::text::json) AS n (
+        kind text, fact_id text, cents bigint, place bigint, invoice_id bigint, payment_id bigint, means text
+    )
+),
+
+new_journal AS (
+    INSERT INTO journal (place, regie, at, reason, before, after, invoice_id, payment_id)
+    SELECT n.place, n.regie, $1, n.reason, n.before, n.after, n.invoice_id, n.payment_id
+    FROM
+        ROWS FROM (
+            json_to_recordset($11::text::json) AS (
+                place bigint, regie text, reason text, before text, after text, invoice_id bigint, payment_id bigint
+            )
+        ) WITH ORDINALITY AS n (place, regie, reason, before, after, invoice_id, payment_id, nth)
+    ORDER BY n.nth
+),
+
+new_outbox AS (
+    INSERT INTO outbox (regie, type, at, data)
+    SELECT n.regie, n.type, n.at, n.data
+    FROM
+        ROWS FROM (
+            json_to_recordset($12::text::json) AS (regie text, type text, at timestamptz, data jsonb)
+        ) WITH ORDINALITY AS n (regie, type, at, data, nth)
+    ORDER BY n.nth
+),
+
 -- Done, for good: one outcome per event, numbered in the order of application.
-INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
-SELECT n.place, n.outcome, n.reason, $1, n.policy_version
-FROM unnest($2::bigint[], $3::text[], $4::text[], $5::integer[])
-    WITH ORDINALITY AS n (place, outcome, reason, policy_version, nth)
-ORDER BY n.nth;
+new_outcomes AS (
+    INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
+    SELECT n.place, n.outcome, n.reason, $1, n.policy_version
+    FROM
+        ROWS FROM (
+            json_to_recordset($13::text::json) AS (place bigint, outcome text, reason text, policy_version integer)
+        ) WITH ORDINALITY AS n (place, outcome, reason, policy_version, nth)
+    ORDER BY n.nth
+)
 
--- name: notify
--- Tell whoever holds a request open.
-SELECT pg_notify('lettrage_done', $1);
+-- Tell whoever holds a request open, once this is committed.
+SELECT pg_notify('lettrage_done', places)
+FROM json_array_elements_text($14::text::json) AS n (places);
 
 -- name: put_off
 -- Give a failed event back: again after a backoff, or parked after the last try.
