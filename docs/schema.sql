@@ -108,11 +108,14 @@ CREATE TABLE public.gateway_references (
     id bigint NOT NULL,
     regie text NOT NULL,
     gateway_reference text NOT NULL,
-    payment_id bigint
+    payment_id bigint,
+    doubt boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='45');
 
 COMMENT ON TABLE public.gateway_references IS 'The gateway''s names of payments, one owner each; without one, its charges wait. The row is a key that workers lock.';
+
+COMMENT ON COLUMN public.gateway_references.doubt IS 'The gateway''s last answer about it was that it cannot say; a payment is in doubt while one of its references is.';
 
 ALTER TABLE public.gateway_references ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.gateway_references_id_seq

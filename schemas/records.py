@@ -145,7 +145,7 @@ class Payment(Struct, kw_only=True, omit_defaults=True):
     hold_ended_at: datetime | None = None
     rejected: bool = False
     doubt: bool = False
-    """The gateway's last answer was that it cannot say."""
+    """The gateway cannot say what became of one of its references."""
     late: bool = False
     received_cents: int = 0
     refunded_cents: int = 0
@@ -164,6 +164,8 @@ class GatewayReference(Struct, kw_only=True):
     regie: str
     gateway_reference: str
     payment_id: int | None = None
+    doubt: bool = False
+    """The gateway's last answer about it was that it cannot say."""
 
 
 class Ask(Struct, kw_only=True):

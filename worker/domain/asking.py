@@ -26,6 +26,8 @@ MOST_PATIENT = timedelta(minutes=5)
 """Between two tries at a gateway that cannot be reached: what it knows is applied that soon once it is back."""
 PATIENCE_GROWS = 8
 """A failed ask is repeated after an eighth of the payment's age: backoff that needs no count of tries."""
+GRACE_SHARE = 4
+"""A last look that failed is repeated for a quarter of the watch more: an outage at its end ends, too."""
 
 
 def first_ask(policy: Policy, payment: Payment, now: datetime) -> datetime | None:
@@ -38,13 +40,23 @@ def next_ask(policy: Policy, payment: Payment, report: Report, now: datetime) ->
     if report.result in FINAL or not policy.polls:
         return None
     scheduled = _scheduled(policy, payment, now, now + APART)
-    if scheduled is None or report.result is not ReportResult.FAILED:
+    if report.result is not ReportResult.FAILED:
         return scheduled
-    return min(scheduled, now + min(max(_age(policy, payment, now) / PATIENCE_GROWS, APART), MOST_PATIENT))
+    given_up_at = _watched_until(policy, payment) + timedelta(seconds=policy.watch / GRACE_SHARE)
+    if now >= given_up_at:
+        return None
+    patience = min((now - _started(policy, payment)) / PATIENCE_GROWS, MOST_PATIENT)
+    return max(min(scheduled or given_up_at, now + patience), now + APART)
 
 
-def _age(policy: Policy, payment: Payment, now: datetime) -> timedelta:
-    return now - _started(policy, payment)
+def watch_is_over(policy: Policy, payment: Payment, now: datetime) -> bool:
+    """Tell whether a payment has been watched for as long as its régie wants."""
+    return now >= _watched_until(policy, payment)
+
+
+def _watched_until(policy: Policy, payment: Payment) -> datetime:
+    assert payment.deadline is not None
+    return payment.deadline + timedelta(seconds=policy.watch)
 
 
 def _started(policy: Policy, payment: Payment) -> datetime:
@@ -53,15 +65,15 @@ def _started(policy: Policy, payment: Payment) -> datetime:
 
 
 def _scheduled(policy: Policy, payment: Payment, now: datetime, after: datetime) -> datetime | None:
-    """The first time on the schedule past `after`; the last one is the end of the watch itself."""
+    """The first time on the schedule past `after`; the last one is the end of the watch itself, or a little later."""
     assert payment.deadline is not None
-    watched_until = payment.deadline + timedelta(seconds=policy.watch)
-    if now >= watched_until:
+    watched_until = _watched_until(policy, payment)
+    if watch_is_over(policy, payment, now):
         return None
     started = _started(policy, payment)
     before = (started + timedelta(seconds=seconds) for seconds in _during(policy))
     later = next((time for time in before if time > after), None)
-    return min(later or payment.deadline + _past((after - payment.deadline).total_seconds()), watched_until)
+    return min(later or payment.deadline + _past((after - payment.deadline).total_seconds()), max(watched_until, after))
 
 
 def _during(policy: Policy) -> list[float]:

@@ -1,5 +1,6 @@
 """What an event names: the rows that a worker locks, created if missing, before it reads or decides anything."""
 
+from datetime import date, timedelta
 from hashlib import sha256
 
 from msgspec import Struct
@@ -39,9 +40,18 @@ def unproven_kind(report: Report) -> DiscrepancyKind:
 
 def unproven_id(event: Event) -> str:
     """Name the one discrepancy that all unproven answers about a reference share on a day (UTC)."""
-    report = event.data
-    day = event.received_at.date().isoformat()
-    return discrepancy_id(event.regie, unproven_kind(report), report.gateway_reference, day)
+    return _unproven_on(event, unproven_kind(event.data), event.received_at.date())
+
+
+def unasked_ids(event: Event) -> tuple[str, ...]:
+    """Name what callbacks may have opened that came before their payment-started, a moment before an answer."""
+    today = event.received_at.date()
+    days = (today, today - timedelta(days=1))
+    return tuple(_unproven_on(event, DiscrepancyKind.UNVERIFIED_CALLBACK, day) for day in days)
+
+
+def _unproven_on(event: Event, kind: DiscrepancyKind, day: date) -> str:
+    return discrepancy_id(event.regie, kind, event.data.gateway_reference, day.isoformat())
 
 
 def keys_of(event: Event) -> Keys:
@@ -52,9 +62,10 @@ def keys_of(event: Event) -> Keys:
             numbers = tuple(line.number for line in data.invoices)
             return Keys(payments=(data.reference,), references=(gateway_reference_of(event),), invoices=numbers)
         case EventType.GATEWAY_REPORT:
+            shown = (unproven_id(event), *(unasked_ids(event) if data.asked else ()))
             if data.verified:
-                return Keys(references=(data.gateway_reference,), discrepancies=(unproven_id(event),))
-            return Keys(looked_up=(data.gateway_reference,), discrepancies=(unproven_id(event),))
+                return Keys(references=(data.gateway_reference,), discrepancies=shown)
+            return Keys(looked_up=(data.gateway_reference,), discrepancies=shown)
         case EventType.PAYMENT_REFUNDED | EventType.PAYMENT_REVERSED | EventType.PAYMENT_TIMED_OUT:
             return Keys(payments=(data.reference,))
         case EventType.DISCREPANCY_RESOLVED:

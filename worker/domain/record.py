@@ -21,9 +21,9 @@ from schemas.records import (
     Resolution,
 )
 from schemas.reports import Report, ReportResult
-from worker.domain.asking import CANNOT_SAY, first_ask, next_ask
+from worker.domain.asking import CANNOT_SAY, first_ask, next_ask, watch_is_over
 from worker.domain.case import Case
-from worker.domain.keys import SEPARATOR, discrepancy_id, gateway_reference_of, unproven_id, unproven_kind
+from worker.domain.keys import SEPARATOR, discrepancy_id, gateway_reference_of, unasked_ids, unproven_id, unproven_kind
 from worker.domain.money import RANK, net_settled
 from worker.domain.reasons import Reason
 
@@ -298,10 +298,10 @@ def gateway_report(case: Case, event: Event) -> Named:
     payment = None if reference is None else case.owner(reference)
     if reference is not None and payment is not None and report.asked:
         _answered(case, reference, payment, report)
+        _explain_calls(case, event)
     if not report.verified or (report.test and case.policy.mode != "test"):
         return _unproven(case, event)
     assert reference is not None, "whoever locks a proven report creates its reference"
-    _explain_unproven(case, event)
     if report.result in CANNOT_SAY:
         return IGNORED, Reason.GATEWAY_CANNOT_SAY
     if report.result is ReportResult.NOTHING:
@@ -311,30 +311,27 @@ def gateway_report(case: Case, event: Event) -> Named:
     if payment is None:
         return APPLIED, Reason.WAITS_FOR_PAYMENT
     case.touch_payment(payment)
-    _end_silence(case, payment)
+    _end_silence(case, payment, report)
     return APPLIED, _release(case, payment, report) or RESULTS[report.result]
 
 
 def _answered(case: Case, reference: GatewayReference, payment: Payment, report: Report) -> None:
     """What an ask changes whatever its answer: the doubt, when to ask again, and whether the gateway is silent."""
     if report.verified:
-        _note_doubt(case, payment, report)
-    due_at = next_ask(case.policy, payment, report, case.now)
-    case.ask(reference, due_at)
+        _note_doubt(case, reference, payment, report)
+    case.ask(reference, next_ask(case.policy, payment, report, case.now))
     if report.result not in CANNOT_SAY:
-        _end_silence(case, payment)
-    elif case.policy.polls and due_at is None and payment.first_money_at is None:
+        _end_silence(case, payment, report)
+    elif case.policy.polls and payment.first_money_at is None and watch_is_over(case.policy, payment, case.now):
         _note_silence(case, payment, report)
 
 
-def _silence_id(case: Case, payment: Payment) -> str:
-    return discrepancy_id(case.dossier.regie, DiscrepancyKind.GATEWAY_SILENT, payment.reference, "", "")
-
-
 def _note_silence(case: Case, payment: Payment, report: Report) -> None:
-    """The watch is over and the gateway never said what became of the payment: a person must ask it."""
-    key = _silence_id(case, payment)
-    if key in case.dossier.discrepancies:
+    """The watch is over and the gateway could not say what became of a reference: a person must ask about it."""
+    about = (payment.reference, "", report.gateway_reference)
+    key = discrepancy_id(case.dossier.regie, DiscrepancyKind.GATEWAY_SILENT, *about)
+    known = case.dossier.discrepancies.get(key)
+    if known is not None and known.state is not DiscrepancyState.CLOSED:
         return
     shown = Discrepancy(
         id=key,
@@ -346,25 +343,31 @@ def _note_silence(case: Case, payment: Payment, report: Report) -> None:
         changed_at=case.now,
         payment_id=payment.id,
         payment=payment.reference,
+        subject=report.gateway_reference,
         detail={**report.detail, "gateway_reference": report.gateway_reference, "why": report.why},
     )
     case.dossier.discrepancies[key] = shown
     case.tell_discrepancy(shown, "discrepancy.opened")
 
 
-def _end_silence(case: Case, payment: Payment) -> None:
-    _close(case, case.dossier.discrepancies.get(_silence_id(case, payment)))
+def _end_silence(case: Case, payment: Payment, report: Report) -> None:
+    """An answer ends the silence about its own reference; once money came, nobody need ask about the others either."""
+    for shown in list(case.dossier.discrepancies.values()):
+        about = shown.kind is DiscrepancyKind.GATEWAY_SILENT and shown.payment_id == payment.id
+        if about and (report.result in MONEY or shown.subject == report.gateway_reference):
+            _close(case, shown)
 
 
-def _explain_unproven(case: Case, event: Event) -> None:
-    """A callback that came before its payment-started needs nobody any more: its gateway has spoken for it."""
-    shown = case.dossier.discrepancies.get(unproven_id(event))
-    if shown is not None and event.data.asked and shown.detail.get("why") == PAYMENT_UNKNOWN:
-        _close(case, shown)
+def _explain_calls(case: Case, event: Event) -> None:
+    """Callbacks that came before their payment-started need nobody any more: their gateway has spoken for them."""
+    for key in unasked_ids(event):
+        shown = case.dossier.discrepancies.get(key)
+        if shown is not None and shown.detail.get("why") == PAYMENT_UNKNOWN:
+            _close(case, shown)
 
 
-def _close(case: Case, shown: Discrepancy | None) -> None:
-    if shown is not None and shown.state is DiscrepancyState.OPEN:
+def _close(case: Case, shown: Discrepancy) -> None:
+    if shown.state is DiscrepancyState.OPEN:
         shown.state, shown.changed_at = DiscrepancyState.CLOSED, case.now
         case.tell_discrepancy(shown, "discrepancy.resolved")
 
@@ -393,9 +396,15 @@ def _charge(case: Case, event: Event, reference_id: int) -> bool:
     return True
 
 
-def _note_doubt(case: Case, payment: Payment, report: Report) -> None:
-    """While a gateway that can be asked cannot say, a régie may choose to keep the hold, up to its limit."""
-    payment.doubt = report.result in CANNOT_SAY
+def _note_doubt(case: Case, reference: GatewayReference, payment: Payment, report: Report) -> None:
+    """While a gateway that can be asked cannot say, a régie may choose to keep the hold, up to its limit.
+
+    A payment with two references can be paid by either: what is known of one ends no doubt about the other.
+    """
+    if reference.doubt != (report.result in CANNOT_SAY):
+        reference.doubt = not reference.doubt
+        case.decision.references[reference.id] = reference
+    payment.doubt = any(owned.doubt for owned in case.owned[payment.id])
     case.touch_payment(payment)
     if case.over(payment) or payment.deadline is None or payment.hold_limit is None:
         return
@@ -425,7 +434,11 @@ def _unproven(case: Case, event: Event) -> Named:
     known = case.dossier.discrepancies.get(key)
     seen = int(known.detail.get("count", "0")) if known is not None else 0
     cents = max(report.cents or 0, known.amount_cents if known is not None else 0)
-    reopened = known is None or cents > (known.amount_cents if known.resolved_cents is None else known.resolved_cents)
+    reopened = (
+        known is None
+        or known.state is DiscrepancyState.CLOSED
+        or cents > (known.amount_cents if known.resolved_cents is None else known.resolved_cents)
+    )
     shown = Discrepancy(
         id=key,
         regie=case.dossier.regie,

@@ -6,7 +6,7 @@ gateways".
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -21,7 +21,7 @@ AT_ONCE: Final = 16
 LIMIT_SECONDS: Final = 12.0
 """For one question, from outside; what an adapter bounds by itself ends earlier, and a lease of an ask later."""
 OPENS_AFTER: Final = 5
-"""Questions in a row without a sensible answer, after which a service is left alone."""
+"""Payments about which questions in a row brought no sensible answer, after which a service is left alone."""
 REST_SECONDS: Final = 20.0
 """For so long; then one question tries whether it is back."""
 ADDRESSES: Final = ("service_url", "base_url", "environment")
@@ -33,30 +33,37 @@ log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
 
 class Breaker:
-    """Leaves a service alone that does not answer: open for a rest, then one trial decides."""
+    """Leaves a service alone that does not answer: open for a rest, then one trial decides.
+
+    It opens when different questions failed. One that fails again says nothing new: it neither opens it nor is a
+    trial, or what a service cannot say of a few payments would keep everybody else's from being asked about.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures = 0
+        self._failing: set[Hashable] = set()
         self._rests_until = 0.0
 
-    def lets_through(self) -> bool:
-        """Whether a question may be asked now; one that may after a rest is the trial, and the others wait for it."""
-        if self._failures < OPENS_AFTER:
+    def lets_through(self, about: Hashable) -> bool:
+        """Whether a question may be asked now; one that may after a rest is the trial, and new ones wait for it."""
+        if len(self._failing) < OPENS_AFTER:
             return True
         if self._clock() < self._rests_until:
             return False
-        self._rest()
+        if about not in self._failing:
+            self._rest()
         return True
 
     def answered(self) -> None:
         """The service works."""
-        self._failures = 0
+        self._failing.clear()
 
-    def failed(self) -> None:
-        """It does not."""
-        self._failures += 1
-        if self._failures >= OPENS_AFTER:
+    def failed(self, about: Hashable) -> None:
+        """It does not answer this question."""
+        if about in self._failing:
+            return
+        self._failing.add(about)
+        if len(self._failing) >= OPENS_AFTER:
             self._rest()
 
     def _rest(self) -> None:
@@ -84,13 +91,14 @@ class Service:
     async def ask(self, regie: str, question: Question) -> Answer:
         """What the service says now; `failed` where it says nothing sensible in time. Never raises."""
         gateway = self._gateways[regie]
-        if not self._breaker.lets_through():
+        about = regie, question.gateway_reference
+        if not self._breaker.lets_through(about):
             return failed(gateway, question.gateway_reference, GatewayUnavailableError("left_alone"))
         try:
             answer = await self._within_limit(gateway, question)
         except GatewayUnavailableError as error:
             if error.why not in OUR_FAULT:
-                self._breaker.failed()
+                self._breaker.failed(about)
             return failed(gateway, question.gateway_reference, error)
         self._breaker.answered()
         return answer

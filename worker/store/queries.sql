@@ -275,7 +275,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: lock_references
 -- Lock the gateway references that are named, in order.
-SELECT r.id, r.regie, r.gateway_reference, r.payment_id
+SELECT r.id, r.regie, r.gateway_reference, r.payment_id, r.doubt
 FROM gateway_references AS r
 INNER JOIN
     ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS k (regie, name)
@@ -603,8 +603,8 @@ ended_holds AS (
 
 owned_references AS (
     UPDATE gateway_references AS r
-    SET payment_id = n.payment_id
-    FROM json_to_recordset($8::text::json) AS n (id bigint, payment_id bigint)
+    SET payment_id = n.payment_id, doubt = n.doubt
+    FROM json_to_recordset($8::text::json) AS n (id bigint, payment_id bigint, doubt boolean)
     WHERE r.id = n.id
 ),
 

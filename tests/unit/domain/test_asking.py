@@ -137,6 +137,17 @@ def test_silence_ends_when_the_truth_comes() -> None:
     assert not office.invoice("F").to_check
 
 
+def test_silence_about_one_reference_is_not_ended_by_an_answer_about_another() -> None:
+    """Of two idOps one was never answered about: it may have been paid, whatever the other's answer."""
+    office = asked(watch=3600)
+    office.start("P", {"F": 900}, gateway_reference="Q")
+    office.later(HOLD + 3600)
+    office.report("Q", "failed", asked=True)
+    office.report("P", "nothing", asked=True)
+    (shown,) = office.discrepancies("gateway_silent")
+    assert (shown.state, shown.detail["gateway_reference"]) == (DiscrepancyState.OPEN, "Q")
+
+
 def test_no_silence_about_a_payment_whose_money_came() -> None:
     """Its debit is not known to be final, but nobody need ask whether it was paid."""
     office = asked(watch=3600)

@@ -410,6 +410,19 @@ def test_a_clear_answer_after_the_deadline_ends_the_hold_now() -> None:
     assert office.time_out("P") == "applied: hold_expired"
 
 
+def test_a_clear_answer_about_one_reference_ends_no_doubt_about_another() -> None:
+    """A second idOp, opened late, may still be paid when the first is known not to have been."""
+    office = doubtful(when_in_doubt="hold")
+    office.start("P", {"F": 900}, gateway_reference="Q")
+    office.report("Q", "waiting", asked=True)
+    office.report("P", "nothing", asked=True)
+    assert office.payment("P").doubt
+    assert office.payment("P").payable_again_at == at(7200)
+    office.report("Q", "nothing", asked=True)
+    assert not office.payment("P").doubt
+    assert office.payment("P").payable_again_at == at(HOLD)
+
+
 def test_money_that_a_hold_in_doubt_was_kept_for_is_not_late() -> None:
     """Past the deadline, within the hold: the answer ends the doubt and pays at once."""
     office = doubtful(when_in_doubt="hold")

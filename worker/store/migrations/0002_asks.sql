@@ -15,3 +15,6 @@ CREATE INDEX asks_due ON asks (regie, due_at) WHERE due_at IS NOT NULL;
 
 ALTER TABLE pending ADD COLUMN asking boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN pending.asking IS 'A callback that proves nothing by itself: the answer to the ask that it provoked gives it its outcome.';
+
+ALTER TABLE gateway_references ADD COLUMN doubt boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN gateway_references.doubt IS 'The gateway''s last answer about it was that it cannot say; a payment is in doubt while one of its references is.';
