@@ -137,6 +137,21 @@ def test_silence_ends_when_the_truth_comes() -> None:
     assert not office.invoice("F").to_check
 
 
+def test_an_outage_at_the_end_of_the_watch_is_asked_past() -> None:
+    """For a quarter of it more: shown as silent meanwhile, and closed by the answer."""
+    office = asked(watch=3600)
+    office.later(HOLD + 3600)
+    office.report("P", "failed", asked=True)
+    assert office.discrepancy("gateway_silent").state is DiscrepancyState.OPEN
+    again = office.next_ask("P")
+    assert again is not None
+    assert HOLD + 3600 < again <= HOLD + 3600 + 900
+    office.later(again - office.now)
+    office.report("P", "nothing", asked=True)
+    assert office.discrepancy("gateway_silent").state is DiscrepancyState.CLOSED
+    assert office.next_ask("P") is None
+
+
 def test_silence_about_one_reference_is_not_ended_by_an_answer_about_another() -> None:
     """Of two idOps one was never answered about: it may have been paid, whatever the other's answer."""
     office = asked(watch=3600)
