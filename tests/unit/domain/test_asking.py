@@ -1,13 +1,18 @@
 """When a gateway is asked: during the hold, after it, and until the watch is over. Minutes after the start."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from schemas.records import DiscrepancyState
-from tests.unit.domain.office import HOLD, Office
+from tests.unit.domain.office import HOLD, Office, at
 
 MINUTE = 60
 POLLS = (120, 300, 600, 960, 1500, 1740)
 """PayFiP's."""
+SECONDS_TO_MIDNIGHT = (at(0).replace(hour=0, minute=0, second=0) + timedelta(days=1) - at(0)).total_seconds()
+OF_TEST: dict[str, Any] = {"verified": False, "test": True, "why": "test_answer"}
 
 
 def asked(**policy: object) -> Office:
@@ -194,3 +199,64 @@ def test_an_answer_that_proves_nothing_is_no_end_of_asking() -> None:
         "refused: unverified_callback"
     )
     assert office.next_ask("P") == 2 * MINUTE
+
+
+def test_the_last_look_too_is_ten_seconds_after_the_one_before() -> None:
+    """A watch that ends five seconds after a look ends five seconds later."""
+    office = asked(watch=20)
+    assert minutes(office, 24 * 60)[-2:] == [30.25, round(30 + 25 / 60, 2)]
+
+
+def test_silence_is_about_one_reference() -> None:
+    """Of two attempts the gateway knows one: nobody knows what became of the other."""
+    office = asked(watch=3600)
+    office.start("P", {"F": 900}, gateway_reference="second")
+    minutes(office, 24 * 60, "failed")
+    office.report("second", "nothing", asked=True)
+    assert [(row.subject, row.state) for row in office.discrepancies("gateway_silent")] == [("P", "open")]
+    assert office.invoice("F").to_check
+
+
+def test_the_money_of_one_reference_ends_the_silence_about_another() -> None:
+    """Nobody need ask whether the payment was paid."""
+    office = asked(watch=3600)
+    office.start("P", {"F": 900}, gateway_reference="second")
+    minutes(office, 24 * 60, "failed")
+    office.report("second", "P", 900, asked=True)
+    assert [(row.subject, row.state) for row in office.discrepancies("gateway_silent")] == [("P", "closed")]
+
+
+def test_a_gateway_that_falls_silent_again_is_shown_again() -> None:
+    """It answered once that it knew nothing; then it called, and could not say why."""
+    office = asked(watch=3600)
+    for result in ("failed", "nothing", "failed"):
+        office.later(3 * 3600)
+        office.report("P", result, asked=True)
+    (shown,) = office.discrepancies("gateway_silent")
+    assert shown.state is DiscrepancyState.OPEN
+
+
+CALLED: dict[str, Any] = {"verified": False, "why": "payment_unknown"}
+"""What is told of a callback about what nobody has started yet."""
+
+
+@pytest.mark.parametrize("said", [{"result": "R"}, {"result": "failed"}, {"result": "nothing", **OF_TEST}])
+def test_a_call_before_the_start_is_closed_by_any_answer(said: dict[str, Any]) -> None:
+    """The gateway was asked for it, the day after if need be: what it says now is shown for itself."""
+    office = Office(gateway="payfip_ws", polls=POLLS)
+    office.later(SECONDS_TO_MIDNIGHT - 1)
+    office.report("P", "nothing", **CALLED)
+    office.later(2)
+    office.start("P", {"F": 900})
+    office.report("P", asked=True, **said)
+    assert office.discrepancy("unverified_callback").state is DiscrepancyState.CLOSED
+
+
+def test_a_call_before_the_start_does_not_hide_another_merchants_answer() -> None:
+    """They share one discrepancy, which is open for what the answer says."""
+    office = Office(gateway="payfip_ws", polls=POLLS)
+    office.report("P", "nothing", **CALLED)
+    office.start("P", {"F": 900})
+    office.report("P", "nothing", asked=True, verified=False, why="wrong_merchant")
+    shown = office.discrepancy("unverified_callback")
+    assert (shown.state, shown.detail["why"]) == (DiscrepancyState.OPEN, "wrong_merchant")
