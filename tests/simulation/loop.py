@@ -5,6 +5,7 @@ selector is ours. Where asyncio would sleep until the next timer, the clock jump
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -34,11 +35,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.blocking: Callable[..., Coroutine[Any, Any, Any]]
+        """Lives through what would block a thread."""
         self._selector = _Jump(self)
 
     def time(self) -> float:
         """Seconds since the loop began."""
         return self.now
+
+    def run_in_executor(
+        self, _executor: object, function: Callable[..., object], *arguments: object
+    ) -> asyncio.Task[Any]:
+        """No thread: the world lives through what would block there."""
+        return self.create_task(self.blocking(function, *arguments))
 
     def _process_events(self, event_list: list[Any]) -> None:
         """No events: nothing is watched."""

@@ -19,7 +19,12 @@ def of(town: Town) -> list[Coroutine[Any, Any, None]]:
     """Everybody who has to do with a régie."""
     numbers = ["A", "B", "C"][: town.random.choice((1, 2, 3))]
     families = [f"p{n}" for n in range(town.random.choice((1, 2, 3, 5)))]
-    return [*(issue(town, number) for number in numbers), *(pay(town, family, numbers) for family in families)]
+    strangers = [] if town.ledger is None else [invent(town, families) for _ in range(town.random.choice((0, 0, 1, 2)))]
+    return [
+        *(issue(town, number) for number in numbers),
+        *(pay(town, family, numbers) for family in families),
+        *strangers,
+    ]
 
 
 async def issue(town: Town, number: str) -> None:
@@ -43,6 +48,13 @@ async def issue(town: Town, number: str) -> None:
         )
 
 
+async def invent(town: Town, families: list[str]) -> None:
+    """A stranger calls in the gateway's name, about payments of families or of nobody, known already or not yet."""
+    for _ in range(town.random.choice((1, 2, 4))):
+        await asyncio.sleep(town.random.uniform(0, 12))
+        await town.claim(town.random.choice((*families, "nobody", "no one")))
+
+
 def said(town: Town) -> float | None:
     """When an event says that it happened: mostly it does not say, or just before it was sent."""
     return town.random.choice((None, town.now(), town.now() - town.random.uniform(0, 20)))
@@ -56,6 +68,8 @@ async def pay(town: Town, reference: str, numbers: list[str]) -> None:
     time = town.now() - random.choice((0, 0, 0, random.uniform(0, 2), 2 * town.hold))
     if random.random() < 0.03:  # a correction that overtakes its payment waits for it
         await town.tell(random.choice((refunded, reversed_))(reference, 100, "early"))
+    if town.ledger is not None and random.random() < 0.1:  # the gateway calls before the portal has told us
+        await town.claim(reference)
     place = await town.tell(started(reference, lines, time=time))
     if random.random() < 0.2:
         await town.tell(started(reference, lines, time=time))
@@ -76,7 +90,7 @@ def basket(town: Town, numbers: list[str]) -> dict[str, int]:
 async def at_the_gateway(town: Town, reference: str, lines: dict[str, int], time: float) -> None:
     """What a family does there; most pay."""
     await asyncio.sleep(town.random.uniform(0, 3))
-    act = town.random.choice((*(pays,) * 6, *ACTS))
+    act = town.random.choice((*(pays,) * 6, *ACTS, *(() if town.ledger is None else ACTS_ASKED)))
     await act(Visit(town, reference, lines, time))
 
 
@@ -163,6 +177,13 @@ async def is_rejected(visit: Visit) -> None:
     await visit.says("Z")
 
 
+async def is_confirmed(visit: Visit) -> None:
+    """The debit becomes final later."""
+    await visit.says("V")
+    await visit.wait(10)
+    await visit.says("P")
+
+
 async def is_off(visit: Visit) -> None:
     """The gateway takes another amount."""
     cents = visit.cents + visit.town.random.choice((-50, 100))
@@ -187,6 +208,31 @@ async def is_waiting(visit: Visit) -> None:
         await visit.says("P")
 
 
+async def is_silent(visit: Visit) -> None:
+    """The gateway never says anything sensible of this payment."""
+    await visit.says("failed", "")
+
+
+async def falls_silent(visit: Visit) -> None:
+    """It does at first."""
+    await visit.says(visit.town.random.choice("VR"))
+    await visit.wait(10)
+    await visit.says("failed", "")
+
+
+async def is_silent_once(visit: Visit) -> None:
+    """Of two attempts it knows one, or neither."""
+    second = f"{visit.reference}-second"
+    await visit.town.tell(started(visit.reference, visit.lines, gateway_reference=second, time=visit.time))
+    await visit.says("failed", "")
+    await visit.town.call_back(Said(second, "t2", visit.town.random.choice(("P", "A", "waiting")), visit.cents))
+
+
+async def is_another_merchants(visit: Visit) -> None:
+    """What the gateway says is about somebody else's payment."""
+    await visit.says("P", kind="foreign")
+
+
 ACTS = (
     is_refused,
     cancels,
@@ -197,11 +243,16 @@ ACTS = (
     pays_twice,
     is_debited,
     is_rejected,
+    is_confirmed,
     is_off,
     is_forged,
     is_testing,
     is_waiting,
 )
+
+
+ACTS_ASKED = (is_silent, falls_silent, is_silent_once, is_another_merchants)
+"""What only a gateway that is asked can do."""
 
 
 async def after(town: Town, reference: str, cents: int) -> None:

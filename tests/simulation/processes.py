@@ -9,7 +9,9 @@ from typing import Any, Protocol, TypeVar, cast
 from schemas.decisions import Done
 from schemas.events import Queue
 from tests.simulation.gateway import Gateway
+from worker.asker import Answers, Asker
 from worker.clock import Clock
+from worker.gateways.services import Service
 from worker.lane import Lane
 from worker.reconcile import Reconciler
 from worker.store.memory import MemoryStore
@@ -26,6 +28,10 @@ class World(Protocol):
 
     store: MemoryStore
     gateway: Gateway
+
+    def services(self) -> list[Service]:
+        """The web services of gateways that are asked, as one process sees them."""
+        ...
 
     def happens(self, trouble: str) -> bool:
         """Whether this trouble strikes now."""
@@ -73,7 +79,8 @@ class Process:
         """In the order begun: a set's order is not the seed's."""
         self.death = asyncio.Event()
         self.store = cast("Store", ShakyStore(self))
-        self.reconciler = Reconciler(self.store, world.gateway, _unobserved)
+        self.reconciler = Reconciler(self.store, world.gateway, _unobserved, lambda: world.ring(Queue.GATEWAY_ASK))
+        self.asker = Asker(self.store, world.services(), self.take_answers)
         facts = Lane(Drained(self.reconciler, Queue.PAYMENT_STARTED))
         self.lanes = dict.fromkeys(Queue, facts)
         self.lanes[Queue.GATEWAY_CALLBACK] = Lane(Drained(self.reconciler, Queue.GATEWAY_CALLBACK))
@@ -96,14 +103,29 @@ class Process:
         for task in list(self.tasks):
             task.cancel()
 
+    async def stop(self) -> None:
+        """End as a release ends it: what it has begun is done, and nothing new."""
+        self.world.note(f"{self.name} is stopped")
+        self.reconciler.stop()
+        await self.asker.close()
+        self.kill()
+
     # what the clock and the bell ask of it, as the application does
 
     async def drain(self, queue: Queue) -> None:
-        """Reconcile what waits; what fails stays pending, for the clock."""
+        """Reconcile what waits; what fails stays pending, for the clock. Questions are only begun."""
+        if queue is Queue.GATEWAY_ASK:
+            self.asker.wake()
+            return
         try:
             await self.lanes[queue].run()
         except StoreUnavailableError as error:
             self.world.note(f"{self.name} gives up {queue}: {error!r}")
+
+    async def take_answers(self, answers: Answers) -> None:
+        """Have answers applied."""
+        await self.reconciler.take_answers(answers)
+        await self.drain(Queue.PAYMENT_CORRECTED)
 
     async def end_due_holds(self) -> None:
         """Write the end of every hold that is over."""
@@ -115,7 +137,11 @@ class Process:
 
     async def waiting(self, older_than_seconds: float) -> Sequence[Queue]:
         """Queues that nobody drained for that long."""
-        return await self.store.waiting(older_than_seconds)
+        found = await self.store.waiting(older_than_seconds)
+        regies = self.asker.regies
+        if regies and await self.store.asks_waiting(regies, older_than_seconds):
+            found.append(Queue.GATEWAY_ASK)
+        return found
 
     def ring(self, queue: Queue) -> None:
         """Wake whoever drains that queue."""

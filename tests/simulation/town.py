@@ -13,12 +13,20 @@ from schemas.events import QUEUES, EventType, NewEvent, Receipt
 from schemas.records import InvoiceState, Policy
 from tests.property.desk import at, data_of
 from tests.simulation.gateway import Said, callback
+from tests.simulation.ledger import KIND, Ledger, claim
+from worker.gateways.capabilities import CAPABILITIES
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from schemas.events import GatewayCallback
     from tests.model import Fact
     from tests.simulation.world import World
+
+WATCH_SECONDS = 120
+"""Of a payment whose gateway is asked: its last look is in the calm, when there is an answer to be had."""
+SERVICES = ("north", "south")
+"""Gateways that are asked; two régies may share one."""
 
 
 class Town:
@@ -31,14 +39,19 @@ class Town:
         self.facts: dict[str, Fact] = {}
         """What was told, by the id of its event; a callback as what the gateway said."""
         self.hold = random.choice((3, 6, 12))
+        asked = random.random() < 0.5
+        self.ledger = Ledger(world, regie, random.choice(SERVICES), self.hold) if asked else None
+        """What its gateway knows; None where a callback says all."""
         self.policy = Policy(
             label=f"Régie {regie}",
-            gateway="dummy",
+            gateway=KIND if asked else "dummy",
             hold=self.hold,
             hold_limit=2 * self.hold,
             on_cancel=random.choice(("hold", "release")),
             when_in_doubt=random.choice(("reactivate", "hold")),
+            watch=WATCH_SECONDS,
             notify=random.random() < 0.5,
+            polls=CAPABILITIES[KIND].poll_seconds if asked else (),
         )
 
     def now(self) -> float:
@@ -57,14 +70,27 @@ class Town:
         return await self._send(event)
 
     async def call_back(self, said: Said) -> None:
+        """Something happens at the gateway, which calls; one that is asked keeps it, and may or may not call."""
+        if self.ledger is None:
+            await self._call(callback(self.regie, said), said.reference, {"fact": "callback", "said": said})
+            return
+        self.ledger.write(said)
+        if self.random.random() < self.ledger.tells:
+            await self.claim(said.reference)
+
+    async def claim(self, reference: str) -> None:
+        """Somebody says that there is something to know of a payment: its gateway, or a stranger."""
+        await self._call(claim(self.regie, reference), reference, {"fact": "claim", "reference": reference})
+
+    async def _call(self, data: GatewayCallback, subject: str, told: Fact) -> None:
         """Send a callback as the weather allows: late, several times, or never."""
         world = self.world
         if world.happens("callback_lost"):
-            world.note(f"the gateway never says {said}")
+            world.note(f"a callback of {self.regie} is lost: {told}")
             return
         for _ in range(1 + world.happens("repeated") + world.happens("repeated")):
-            event = self._event(EventType.GATEWAY_CALLBACK, callback(self.regie, said), said.reference)
-            self.facts[event.id] = {"fact": "callback", "said": said}
+            event = self._event(EventType.GATEWAY_CALLBACK, data, subject)
+            self.facts[event.id] = told
             world.under_way.append(world.loop.create_task(self._late(event)))
         await asyncio.sleep(world.some_seconds("callback_seconds"))
 

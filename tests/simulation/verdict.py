@@ -3,16 +3,29 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from schemas.events import EventType
+from schemas.events import EventType, report_key
 from schemas.records import InvoiceState, PaymentState
-from tests.model import Fact, Verdict, judge
+from schemas.reports import ReportResult
+from tests.model import Fact, Verdict, judge, payments_of, placed
 from tests.property.desk import BEGINNING, UNJUDGED
-from tests.simulation.gateway import fact_of
+from tests.simulation.gateway import Said, fact_of
+from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.town import Town
 from tests.simulation.world import World
+from worker.domain.asking import APART
+from worker.domain.reasons import Reason
+from worker.domain.record import PAYMENT_UNKNOWN
 
+OWN_QUESTIONS = "/asks"
+"""The source of reports of questions that no callback made us ask."""
 LATENESS_SECONDS = 3.0
 """In fair weather: two for evidence under way, and the clock's slowed pace."""
+
+CALM_WATCH_SECONDS = 45.0
+"""Of a watch that must be in the calm: a circuit breaker's rest, and time to ask again."""
+NEVER = (float("inf"), 0)
+"""When and where we heard of what we never heard of."""
+MONEY = frozenset({ReportResult.PAID, ReportResult.PROVISIONAL})
 
 MAX_SHOWN = 2000
 """Characters of a complaint."""
@@ -49,6 +62,11 @@ def pronounce(world: World) -> None:
     for town in world.towns:
         money_is_as_judged(town, judge(facts_in(town)))
         the_portal_was_told(town)
+        callbacks_were_answered(town)
+        if town.ledger is not None:
+            questions_were_proper(town.ledger)
+            silence_is_shown(town, town.ledger)
+            claims_about_nobody_are_shown(town)
     every_hold_ended_once(world)
     the_journal_tells_it_all(world)
     fair_weather_is_punctual(world)
@@ -66,9 +84,77 @@ def everything_is_done(world: World) -> None:
         require(tables.events[place].id == event_id, "acknowledged elsewhere", event_id)
         require(place in tables.outcomes, "acknowledged, without an outcome", event_id)
     require(set(tables.events) == set(tables.outcomes), "an outcome for each event, and no other")
-    reports = [event for event in tables.events.values() if event.type is EventType.GATEWAY_REPORT]
-    callbacks = [event for event in tables.events.values() if event.type is EventType.GATEWAY_CALLBACK]
-    require(len(reports) == len(callbacks), "one report for each callback", len(reports), len(callbacks))
+
+
+def callbacks_were_answered(town: Town) -> None:
+    """One report speaks for each callback; of claims, for all that one answer came for, in one transaction."""
+    tables = town.world.store.tables
+    mine = [event for event in tables.events.values() if event.regie == town.regie]
+    reports = {(event.source, event.id): event for event in mine if event.type is EventType.GATEWAY_REPORT}
+    spoken = {
+        (event.data.gateway_reference, tables.outcomes[event.place].decided_at)
+        for event in reports.values()
+        if event.source != OWN_QUESTIONS
+    }
+    for event in mine:
+        if event.type is EventType.GATEWAY_CALLBACK:
+            told, outcome = town.facts[event.id], tables.outcomes[event.place]
+            own = reports.pop(report_key(event.client, event.source, event.id), None)
+            shared = own is None and town.ledger is not None and (told["reference"], outcome.decided_at) in spoken
+            require(own is not None or shared, "a callback that nothing speaks for", event)
+            reason = Reason.RESULT_ALREADY_KNOWN if own is None else tables.outcomes[own.place].applied.reason
+            require(outcome.applied.reason == reason, "a callback with another outcome than its report", event, outcome)
+    require(all(source == OWN_QUESTIONS for source, _ in reports), "a report that nobody asked for", reports)
+    require(town.ledger is not None or not reports, "a gateway that cannot be asked was", reports)
+
+
+def questions_were_proper(ledger: Ledger) -> None:
+    """Only about payments that are known, one at a time about each, and not again at once unless somebody called."""
+    latest: dict[str, Asked] = {}
+    for asked in ledger.asked:
+        require(asked.owned and asked.asked_at is not None, "asked about what nobody started", asked)
+        before = latest.get(asked.reference)
+        if before is not None:
+            assert before.asked_at is not None
+            assert asked.asked_at is not None
+            require(before.ended <= asked.began, "two questions at once about one payment", before, asked)
+            called = asked.called_at is not None and asked.called_at >= before.asked_at
+            require(called or asked.asked_at - before.asked_at >= APART, "asked again too soon", before, asked)
+        latest[asked.reference] = asked
+
+
+def silence_is_shown(town: Town, ledger: Ledger) -> None:
+    """Exactly where the watch ended without a sensible last answer, and no money ever came of the payment."""
+    tables = town.world.store.tables
+    paid = {reference for reference, _ in first_money(town)}
+    silent: set[str] = set()
+    for payment in tables.payments.values():
+        if payment.regie == town.regie and payment.state is not None:
+            names = {row.gateway_reference for row in tables.references.values() if row.payment_id == payment.id}
+            if not names & paid:
+                silent.update(name for name in names if ledger.cannot_say(name))
+            assert payment.deadline is not None
+            watched = (payment.deadline - BEGINNING).total_seconds() + town.policy.watch - town.world.calm_since
+            require(watched >= CALM_WATCH_SECONDS, "the watch was over before the storm: no world to judge", watched)
+    shown = {
+        row.subject
+        for row in tables.discrepancies.values()
+        if row.regie == town.regie and row.kind == "gateway_silent" and row.state == "open"
+    }
+    require(shown == silent, "silent", shown, silent)
+
+
+def claims_about_nobody_are_shown(town: Town) -> None:
+    """A call about what nobody ever started is open, once; of what was started since, its gateway has spoken."""
+    tables = town.world.store.tables
+    owned = {row.gateway_reference for row in tables.references.values() if row.payment_id and row.regie == town.regie}
+    claimed = {told["reference"] for told in town.facts.values() if told["fact"] == "claim"}
+    shown = [
+        row.subject
+        for row in tables.discrepancies.values()
+        if row.regie == town.regie and row.detail.get("why") == PAYMENT_UNKNOWN and row.state == "open"
+    ]
+    require(sorted(shown) == sorted(claimed - owned), "claims about nobody", shown, claimed, owned)
 
 
 def facts_in(town: Town) -> list[Fact]:
@@ -81,9 +167,41 @@ def _received(town: Town) -> Iterator[tuple[tuple[float, int], Fact]]:
     for event_id, told in town.facts.items():
         event = world.store.tables.events[world.acknowledged[event_id]]
         fact = fact_of(told["said"]) if told["fact"] == "callback" else told
-        if fact is not None:
+        if fact is not None and told["fact"] != "claim":
             seconds = (event.received_at - BEGINNING).total_seconds()
             yield (seconds, event.place), {**fact, "received": seconds}
+    if town.ledger is not None:
+        yield from _found_out(town, town.ledger)
+
+
+def _found_out(town: Town, ledger: Ledger) -> Iterator[tuple[tuple[float, int], Fact]]:
+    """What the gateway knows in the end of every payment that somebody started, heard of as early as we did."""
+    starts = [fact for fact in town.facts.values() if fact["fact"] == "started"]
+    owned = {name for payment in payments_of(placed(starts)).values() for name in payment["gateway_references"]}
+    came = first_money(town)
+    for reference in sorted(owned & ledger.known.keys()):
+        for said in _knowable(ledger, reference, came):
+            if (fact := fact_of(said)) is not None:
+                when = came.get((reference, said.transaction), NEVER)
+                yield when, {**fact, "received": when[0]}
+
+
+def _knowable(ledger: Ledger, reference: str, came: dict[tuple[str, str], tuple[float, int]]) -> list[Said]:
+    """The last that a gateway said of a payment; where it says nothing any more, the money that we heard of before."""
+    if not ledger.cannot_say(reference):
+        return ledger.known[reference][-1:]
+    return [said for said in ledger.known[reference] if (reference, said.transaction) in came]
+
+
+def first_money(town: Town) -> dict[tuple[str, str], tuple[float, int]]:
+    """When and where we heard of the money of each transaction first."""
+    first: dict[tuple[str, str], tuple[float, int]] = {}
+    for event in town.world.store.tables.events.values():
+        if event.type is EventType.GATEWAY_REPORT and event.regie == town.regie and event.data.result in MONEY:
+            when = (event.received_at - BEGINNING).total_seconds(), event.place
+            identity = event.data.gateway_reference, event.data.transaction_id
+            first[identity] = min(first.get(identity, when), when)
+    return first
 
 
 def money_is_as_judged(town: Town, verdict: Verdict) -> None:

@@ -22,6 +22,10 @@ class Weather:
     """Redis is gone for good."""
     gateway_fails: float = 0.0
     gateway_seconds: float = 0.1
+    outages: tuple[tuple[float, float], ...] = ()
+    """Stretches, in seconds since the world began, in which no question is answered."""
+    restarted: float = 0.0
+    """A process is stopped and started again, as a release does."""
     callback_lost: float = 0.0
     """A gateway falls silent: nobody ever hears of this charge."""
     callback_seconds: float = 1.0
@@ -41,6 +45,8 @@ class Weather:
                 self.killed_before,
                 self.killed_after,
                 self.gateway_fails,
+                self.outages,
+                self.restarted,
                 self.store_seconds > SWIFT_SECONDS,
                 self.gateway_seconds > SWIFT_SECONDS,
             )
@@ -73,8 +79,15 @@ def weather_of(random: Random) -> Weather:
         bell_dead=random.random() < 0.15,
         gateway_fails=chance(0.1, 0.5),
         gateway_seconds=random.choice((0.1, 1.0, 5.0)),
+        outages=tuple(_outage(random) for _ in range(random.choice((0, 0, 1, 2)))),
+        restarted=chance(0.3),
         callback_lost=chance(0.1),
         callback_seconds=random.choice((0.1, 2.0, 12.0)),
         repeated=chance(0.1, 0.5),
         reply_lost=chance(0.05, 0.3),
     )
+
+
+def _outage(random: Random) -> tuple[float, float]:
+    begins = random.uniform(0, 30)
+    return begins, begins + random.choice((2, 10, 30))

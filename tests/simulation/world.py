@@ -20,6 +20,9 @@ from tests.simulation.loop import VirtualLoop
 from tests.simulation.processes import Process, task_of_process
 from tests.simulation.town import Town
 from tests.simulation.weather import Weather, weather_of
+from worker.gateways.interpret import ask
+from worker.gateways.port import Answer, GatewayConfig, Question
+from worker.gateways.services import Breaker, Service
 from worker.store.memory import MemoryStore
 
 CALM_SECONDS = 600
@@ -34,6 +37,10 @@ EXPECTED = ("StoreUnavailableError", "TimeoutError")
 
 PACE = {"TICK_SECONDS": 0.25, "WATCH_SECONDS": 0.5, "RING_AFTER_SECONDS": 0.4, "DRAIN_AFTER_SECONDS": 0.8}
 """The clock's own pace, slower: the world has a hundred thousand seconds to live through in a minute."""
+SLOW_PACE = {"TICK_SECONDS": 4.0, "WATCH_SECONDS": 5.0}
+"""Once all that is left is to ask again now and then until the watch is over."""
+LIFE_SECONDS = 20.0
+"""Within which a process is stopped where releases come often."""
 
 
 class World:
@@ -44,12 +51,19 @@ class World:
         self.random = Random(seed)
         self.weather: Weather = weather_of(self.random)
         self.storm = True
+        self.calm_since = float("inf")
         self.loop = VirtualLoop()
         self.loop.set_task_factory(task_of_process)
         self.loop.set_exception_handler(self._surprised)
         self.towns = [Town(self, regie) for regie in REGIES[: self.random.choice((1, 1, 2))]]
         self.store = MemoryStore(self.clock, {town.regie: town.policy for town in self.towns})
-        self.gateway = Gateway(lambda: self.happens("gateway_fails"), lambda: self.some_seconds("gateway_seconds"))
+        self.ledgers = {town.regie: town.ledger for town in self.towns if town.ledger is not None}
+        self.gateway = Gateway(
+            lambda: self.happens("gateway_fails"),
+            lambda: self.some_seconds("gateway_seconds"),
+            {regie: ledger.config for regie, ledger in self.ledgers.items()},
+        )
+        self.loop.blocking = self._ask
         self.sent: list[NewEvent] = []
         self.acknowledged: dict[str, int] = {}
         """Places, by the id of what was sent."""
@@ -89,6 +103,20 @@ class World:
     def look(self) -> None:
         """After every commit."""
         self.watched()
+
+    # gateways that are asked
+
+    def services(self) -> list[Service]:
+        """Their web services, as one process sees them: each has its own circuit breakers."""
+        found: dict[str, dict[str, GatewayConfig]] = {}
+        for regie, ledger in self.ledgers.items():
+            found.setdefault(ledger.service, {})[regie] = ledger.config
+        return [Service(name, gateways, Breaker(self.now)) for name, gateways in found.items()]
+
+    async def _ask(self, function: object, gateway: GatewayConfig, question: Question) -> Answer:
+        """What a process has a thread do: ask."""
+        assert function is ask, "nothing else blocks a thread"
+        return await self.ledgers[gateway.regie].answer(question)
 
     # the whole life
 
@@ -146,6 +174,7 @@ class World:
         await asyncio.gather(*self._people())
         await asyncio.gather(*self.under_way)
         self.storm = False
+        self.calm_since = self.now()
         self.note("calm")
         await self._rest()
 
@@ -154,13 +183,16 @@ class World:
 
     async def _rest(self) -> None:
         """Wait until nothing is pending and no hold is on: nobody helps, only the processes."""
-        await self._until_at_rest()
+        await self._until(self.is_at_rest)
         self._replay_what_is_parked()
-        await self._until_at_rest()
+        await self._until(self.is_at_rest)
+        for name, seconds in SLOW_PACE.items():
+            setattr(worker.clock, name, seconds)
+        await self._until(lambda: self.is_at_rest() and self.is_done_asking())
 
-    async def _until_at_rest(self) -> None:
+    async def _until(self, holds: Callable[[], bool]) -> None:
         end = self.now() + CALM_SECONDS
-        while self.now() < end and not self.is_at_rest():  # noqa: ASYNC110 - a look at the tables, from outside
+        while self.now() < end and not holds():  # noqa: ASYNC110 - a look at the tables, from outside
             await asyncio.sleep(0.5)
 
     def is_at_rest(self) -> bool:
@@ -168,6 +200,10 @@ class World:
         tables = self.store.tables
         held = any(p.state is not None and not p.hold_over for p in tables.payments.values())
         return not held and all(waiting.parked for waiting in tables.pending.values())
+
+    def is_done_asking(self) -> bool:
+        """Whether every watch is over: no question is due, now or later."""
+        return all(asking.due_at is None for asking in self.store.tables.asks.values())
 
     def _replay_what_is_parked(self) -> None:
         """What the storm failed too often stands parked; a person has it tried again, once, in the calm."""
@@ -185,6 +221,8 @@ class World:
 
         async def watch() -> None:
             process.start(work(process))
+            if self.happens("restarted"):
+                self.loop.call_later(self.random.random() * LIFE_SECONDS, self._stop, process)
             await process.death.wait()
             if process in self.workers:
                 self.workers.remove(process)
@@ -192,6 +230,10 @@ class World:
             self.keep_alive(name, work)
 
         self.loop.create_task(watch())
+
+    def _stop(self, process: Process) -> None:
+        if not process.death.is_set():
+            process.start(process.stop())
 
     def ring(self, queue: Queue) -> None:
         """The bell: coalesced, and lost when Redis is."""
