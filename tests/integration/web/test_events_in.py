@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -412,6 +413,15 @@ async def test_a_database_that_is_gone_is_a_503(api: Api) -> None:
     response = await api.post(issued())
     await problem(response, 503, "unavailable")
     assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("offset", ["+23:59", "-23:59", "+02:00"])
+async def test_any_offset_of_a_time_is_the_same_instant(api: Api, offset: str) -> None:
+    """RFC 3339 allows what PostgreSQL's own reader does not."""
+    response = await api.post(issued("F-1") | {"time": f"2026-01-02T03:04:05{offset}"})
+    assert response.status == 202
+    (row,) = await api.app.events()
+    assert row["time"] == datetime.fromisoformat(f"2026-01-02T03:04:05{offset}")
 
 
 async def test_dropped_connections_lose_nothing(api: Api) -> None:

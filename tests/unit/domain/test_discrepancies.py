@@ -188,3 +188,14 @@ def test_a_resolved_double_that_becomes_the_payment_is_done_with(double: Office)
     double.reverse("P", 900)
     assert double.discrepancy("double_payment").amount_cents == 0
     assert double.open() == {("reversed", "P", None): 900}
+
+
+def test_nobody_resolves_another_regies_discrepancy() -> None:
+    """Named by its id under one's own régie, it is unknown, and stays open."""
+    office = Office()
+    office.issue("F", 900)
+    office.pays("P", {"F": 900}, cents=1000)
+    shown = office.discrepancy("overpaid")
+    shown.regie = "piscine"
+    assert office.resolve(shown, "explained") == "refused: discrepancy_unknown"
+    assert office.discrepancy("overpaid").state.value == "open"
