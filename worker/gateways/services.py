@@ -111,9 +111,10 @@ class Service:
             raise GatewayUnavailableError("timeout") from None
         except GatewayUnavailableError:
             raise
-        except Exception as error:  # whatever an answer provokes in a library is no reason to believe "not paid"
-            log.exception("gateway_answer_unreadable", regie=gateway.regie, gateway=gateway.kind)
-            raise GatewayUnavailableError("malfunction", type(error).__name__) from error
+        except Exception as error:  # noqa: BLE001 - whatever an answer provokes in a library is no reason to believe "not paid"
+            what = type(error).__name__  # a traceback or a message may quote the answer
+            log.error("gateway_answer_unreadable", regie=gateway.regie, gateway=gateway.kind, error=what)  # noqa: TRY400
+            raise GatewayUnavailableError("malfunction", what) from None
 
     def close(self) -> None:
         """Ask nothing more; whoever is still asking ends with its own time limit."""
