@@ -56,7 +56,7 @@ return 1
 
 
 class Line:
-    """Whether Redis answers, as a metric and as one log line per outage."""
+    """Whether Redis answers, as a metric and as one log line per outage; a process has one."""
 
     def __init__(self) -> None:
         self._outage = Outage("redis_lost", "redis_back")
@@ -78,7 +78,7 @@ class Bell:
     def __init__(self, redis_url: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(redis_url, **_bounds(AsyncRetry(NoBackoff(), 0)))
         self._ring = self._redis.register_script(_RING)
-        self._line = Line()
+        self.line = Line()
         self._ringing: dict[Queue, asyncio.Task[None]] = {}
         self._again: set[Queue] = set()
         self._silent_until = 0.0
@@ -98,18 +98,18 @@ class Bell:
         try:
             await self._redis.delete(_flag(queue))
         except (redis.RedisError, OSError) as error:
-            self._line.fails(error)
+            self.line.fails(error)
         else:
-            self._line.works()
+            self.line.works()
 
     async def check(self) -> bool:
         """Whether Redis answers now; `redis_up` says the same afterwards."""
         try:
             await self._redis.ping()
         except (redis.RedisError, OSError) as error:
-            self._line.fails(error)
+            self.line.fails(error)
             return False
-        self._line.works()
+        self.line.works()
         return True
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class Bell:
                 await self._ring_once(queue)
         except (redis.RedisError, OSError) as error:
             self._silent_until = time.monotonic() + SILENCE_SECONDS
-            self._line.fails(error)
+            self.line.fails(error)
             metrics.BELLS.labels(queue, "missed").inc()
         finally:
             self._again.discard(queue)
@@ -136,14 +136,14 @@ class Bell:
         keys = [_flag(queue), _list(queue), f"{_list(queue)}.msgs"]
         args = [message.options["redis_message_id"], message.encode(), FLAG_MILLISECONDS]
         rang = await self._ring(keys=keys, args=args)
-        self._line.works()
+        self.line.works()
         metrics.BELLS.labels(queue, "rung" if rang else "coalesced").inc()
 
 
 class DoorbellBroker(RedisBroker):
     """Dramatiq's Redis broker without what a doorbell has no use for: retries, delays, results, time limits."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, line: Line) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             client=redis.Redis.from_url(redis_url, **_bounds(Retry(NoBackoff(), 0), LISTEN_SECONDS)),
             middleware=[],
@@ -151,7 +151,7 @@ class DoorbellBroker(RedisBroker):
             heartbeat_timeout=HEARTBEAT_MILLISECONDS,
             dead_message_ttl=DEAD_LETTER_MILLISECONDS,
         )
-        self.line = Line()
+        self.line = line
 
     def declare_queue(self, queue_name: str) -> None:
         """Declare a queue, without dramatiq's queue of delayed messages beside it."""

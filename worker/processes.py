@@ -40,7 +40,7 @@ async def run_clock(settings: Settings) -> None:
 
 async def _answer_bells(app: App, stop: asyncio.Event) -> None:
     assert app.settings.redis_url is not None  # App.open has seen to it
-    broker = DoorbellBroker(app.settings.redis_url)
+    broker = DoorbellBroker(app.settings.redis_url, app.bell.line)
     dramatiq.set_broker(broker)  # before the actors' modules are imported: they declare themselves to it
     for queue in Queue:
         import_module(f"jobs.{actor_name(queue)}")

@@ -21,6 +21,7 @@ from worker.broker import (
     NAMESPACE,
     Bell,
     DoorbellBroker,
+    Line,
     actor_name,
     listening,
 )
@@ -69,7 +70,7 @@ def server(url: str) -> Iterator[redis.Redis]:
 @asynccontextmanager
 async def answering(url: str, bell: Bell, looks: "asyncio.Queue[float]") -> AsyncIterator[None]:
     """A worker whose actor clears the flag, looks, and says so."""
-    broker = DoorbellBroker(url)
+    broker = DoorbellBroker(url, bell.line)
 
     @dramatiq.actor(broker=broker, queue_name=QUEUE.value, actor_name=actor_name(QUEUE))
     async def look() -> None:
@@ -102,7 +103,7 @@ async def test_a_ring_runs_the_actor_on_the_loop_that_started_it(url: str, bell:
 
 async def test_the_script_writes_what_dramatiq_itself_would(url: str, bell: Bell, server: redis.Redis) -> None:
     """Our message and dramatiq's own differ in ids and times alone, and lie under the same keys."""
-    broker = DoorbellBroker(url)
+    broker = DoorbellBroker(url, Line())
     broker.declare_queue(QUEUE.value)
     message: dramatiq.Message[None] = dramatiq.Message(
         queue_name=QUEUE.value, actor_name=actor_name(QUEUE), args=(), kwargs={}, options={}

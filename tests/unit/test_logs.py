@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -209,3 +211,25 @@ def test_an_outage_is_told_once_and_its_end_once(stream: io.StringIO) -> None:
     outage.works()
     outage.works()
     assert [line["event"] for line in lines(stream)] == ["redis_lost", "redis_back"]
+
+
+def test_threads_that_find_the_same_outage_tell_it_once(stream: io.StringIO) -> None:
+    """All consumers of a lost server notice within a millisecond; one line is logged."""
+    outage = Outage("redis_lost", "redis_back")
+    together = threading.Barrier(8)
+
+    class _SlowError(Exception):
+        def __str__(self) -> str:
+            time.sleep(0.01)  # whoever tests and sets in two steps lets the others in here
+            return "no"
+
+    def notice() -> None:
+        together.wait()
+        outage.fails(_SlowError())
+
+    noticing = [threading.Thread(target=notice) for _ in range(8)]
+    for thread in noticing:
+        thread.start()
+    for thread in noticing:
+        thread.join()
+    assert [line["event"] for line in lines(stream)] == ["redis_lost"]
