@@ -64,6 +64,14 @@ GATEWAY_REQUEST_SECONDS: Final = Histogram(
     ["gateway"],
     buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+NOTIFICATIONS: Final = Counter(
+    "lettrage_notifications", "Attempts to tell a portal, by how they ended.", ["regie", "outcome"]
+)
+NOTIFICATION_SECONDS: Final = Histogram(
+    "lettrage_notification_seconds",
+    "How long attempts to tell a portal took.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20),
+)
 CLIENT_CLOCK_SKEW_SECONDS: Final = Gauge(
     "lettrage_client_clock_skew_seconds",
     "From the time that a client gave its latest payment-started to its receipt; negative: its clock is ahead.",
@@ -102,6 +110,10 @@ STATE_GAUGES: Final = {
     "invoices_euros": StateGauge("What the invoices in each state amount to.", ("regie", "state")),
     "overdue_holds": StateGauge("Holds that are over and not written so.", ("regie",)),
     "oldest_hold_seconds": StateGauge("Age of the oldest hold; 0 without any.", ("regie",)),
+    "undelivered_notifications": StateGauge(
+        "Notifications not delivered: waiting for their first attempt, failing, or given up.", ("regie", "state")
+    ),
+    "disabled_portals": StateGauge("1 where a régie's portal answered 410 and is told nothing, else 0.", ("regie",)),
     "discrepancies": StateGauge("Open discrepancies.", ("regie", "kind")),
     "discrepancies_euros": StateGauge("What the open discrepancies amount to.", ("regie", "kind")),
 }

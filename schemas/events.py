@@ -56,6 +56,7 @@ class Queue(StrEnum):
     INVOICE_CHANGED = "invoice-changed"
     PAYMENT_CORRECTED = "payment-corrected"
     GATEWAY_ASK = "gateway-ask"
+    NOTIFICATION = "notification"
 
 
 QUEUES: dict[EventType, Queue] = {

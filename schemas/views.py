@@ -150,3 +150,27 @@ class Page(Struct, kw_only=True):
 
     items: list[Any]
     next_cursor: str | None
+
+
+class AttemptView(Struct, kw_only=True, frozen=True):
+    """One attempt to tell a portal: its status if it answered, else what went wrong."""
+
+    at: datetime
+    outcome: str
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class NotificationView(Struct, kw_only=True, frozen=True):
+    """A notification, and every attempt to deliver it, oldest first. `id` is its place in the outbox."""
+
+    id: int
+    webhook_id: str
+    regie: str
+    type: str
+    at: datetime
+    data: dict[str, Any]
+    state: str
+    next_attempt_at: datetime | None
+    attempts: list[AttemptView]

@@ -21,6 +21,7 @@ from worker.app import Interpreter, gateways_of
 from worker.reconcile import Reconciler
 from worker.settings import Client, Regie, Settings
 from worker.store import migrate
+from worker.store.deliveries import Deliveries
 from worker.store.postgres import PostgresStore
 from worker.store.views import Views
 from worker.web.server import serving
@@ -91,6 +92,11 @@ class Composed:
     views: Views
     pool: "asyncpg.Pool[Any]"
     bell: RecordingBell = field(default_factory=RecordingBell)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What portals are still to be told."""
+        return Deliveries(self.pool)
 
     async def readiness(self) -> Readiness:
         """Ask the database, and the bell."""

@@ -27,9 +27,13 @@ from worker.gateways.interpret import interpret
 from worker.gateways.port import Answer, Claim, GatewayConfig, Question
 from worker.gateways.services import Service, services_of
 from worker.lane import Lane
+from worker.notifier import Notifier
+from worker.portals.port import Attempt, PortalConfig, SendOutcome
+from worker.portals.sending import Portal
 from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.store import migrate
+from worker.store.deliveries import Deliveries
 from worker.store.gauges import Gauges
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
@@ -81,12 +85,15 @@ class App:
         self._state = StateGauges(gauges.readings())
         gateways = gateways_of(settings)
         self._services = services_of(gateways)
-        self._reconciler = Reconciler(store, Interpreter(gateways), _tell, lambda: self.ring(Queue.GATEWAY_ASK))
+        self._reconciler = Reconciler(store, Interpreter(gateways), self._tell, lambda: self.ring(Queue.GATEWAY_ASK))
         self._asker = Asker(store, [_Counted(service) for service in self._services], self._take_answers)
+        portals = [Portal(config) for config in portals_of(settings)]
+        self.deliveries = Deliveries(store.pool)
+        self._notifier = Notifier(self.deliveries, portals, _count_notification)
         self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
         callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
         self._sweep = Lane(self._reconciler.end_due_holds)
-        of_facts = (queue for queue in Queue if queue is not Queue.GATEWAY_ASK)
+        of_facts = (queue for queue in Queue if queue not in (Queue.GATEWAY_ASK, Queue.NOTIFICATION))
         self._drains = dict.fromkeys(of_facts, _Guarded(self._facts)) | {
             Queue.GATEWAY_CALLBACK: _Guarded(callbacks),
             Queue.PAYMENT_TIMEOUT: _Guarded(Lane(self._time_out)),
@@ -134,12 +141,20 @@ class App:
     async def drain(self, queue: Queue) -> None:
         """Reconcile what waits in that queue, once at a time here. What fails stays pending, for the clock.
 
-        Questions are only begun: a slow gateway keeps nobody waiting here.
+        Questions and notifications are only begun: a slow gateway or portal keeps nobody waiting here.
         """
         if queue is Queue.GATEWAY_ASK:
             self._asker.wake()
+        elif queue is Queue.NOTIFICATION:
+            self._notifier.wake()
         else:
             await self._drains[queue].run()
+
+    def _tell(self, done: Done) -> None:
+        metrics.reconciled(done)
+        logs.reconciled(done)
+        if any(event.regie in self._notifier.regies for event, _ in done.applied):
+            self.ring(Queue.NOTIFICATION)
 
     async def _take_answers(self, answers: Answers) -> None:
         await self._reconciler.take_answers(answers)
@@ -164,6 +179,8 @@ class App:
         regies = self._asker.regies
         if regies and await self.store.asks_waiting(regies, older_than_seconds):
             found.append(Queue.GATEWAY_ASK)
+        if await self._notifier.waiting(older_than_seconds):
+            found.append(Queue.NOTIFICATION)
         return found
 
     def stop(self) -> None:
@@ -171,8 +188,8 @@ class App:
         self._reconciler.stop()
 
     async def close(self) -> None:
-        """Let what is being asked end and be applied, and hang up."""
-        await self._asker.close()
+        """Let what is being asked and told end and be kept, and hang up."""
+        await asyncio.gather(self._asker.close(), self._notifier.close())
         for service in self._services:
             service.close()
 
@@ -225,9 +242,25 @@ def gateways_of(settings: Settings) -> dict[str, GatewayConfig]:
     }
 
 
-def _tell(done: Done) -> None:
-    metrics.reconciled(done)
-    logs.reconciled(done)
+def portals_of(settings: Settings) -> list[PortalConfig]:
+    """Each régie's portal, with its secrets in clear."""
+    return [
+        PortalConfig(
+            regie=code,
+            url=regie.portal.url,
+            secrets=tuple(secret.reveal() for secret in regie.portal.secrets),
+            private=regie.portal.private,
+        )
+        for code, regie in settings.regies.items()
+        if regie.portal is not None
+    ]
+
+
+def _count_notification(regie: str, attempt: Attempt) -> None:
+    metrics.NOTIFICATIONS.labels(regie, attempt.outcome).inc()
+    metrics.NOTIFICATION_SECONDS.observe(attempt.milliseconds / 1000)
+    if attempt.outcome is not SendOutcome.DELIVERED:
+        log.info("notification_failed", regie=regie, outcome=attempt.outcome, status=attempt.status)
 
 
 def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report | Claim:

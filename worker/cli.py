@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "events": ("worker.commands.events:events", "Send events, and look at what became of them."),
     "invoices": ("worker.commands.lookups:invoices", "Look at an invoice."),
     "payments": ("worker.commands.lookups:payments", "Look at a payment."),
+    "notifications": ("worker.commands.notifications:notifications", "Look at what portals were told; tell it again."),
     "migrate": ("worker.commands.schema:migrate", "Bring the database's schema to what this version needs."),
     "web": ("worker.commands.processes:web", "Serve the HTTP API."),
     "worker": ("worker.commands.processes:worker", "Reconcile events as soon as they are stored."),

@@ -69,7 +69,7 @@ _REGIE_KEYS: Final = (
     "options",
     "portal",
 )
-_PORTAL_KEYS: Final = ("url", "secret")
+_PORTAL_KEYS: Final = ("url", "secret", "next_secret", "private")
 
 
 class SettingsError(Exception):
@@ -99,10 +99,20 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portal:
-    """Where a régie's outgoing notifications go, and the `whsec_` secret that signs them."""
+    """Where a régie's outgoing notifications go, and the `whsec_` secret that signs them.
+
+    `next_secret` signs beside it while one replaces the other; `private`: the address may be an inner one.
+    """
 
     url: str
     secret: Secret
+    next_secret: Secret | None = None
+    private: bool = False
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All that sign."""
+        return (self.secret,) if self.next_secret is None else (self.secret, self.next_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +131,9 @@ class Regie:
     def secrets(self) -> dict[str, Secret]:
         """Its secrets by key, so that where they are kept can be examined."""
         found = {f"options.{name}": value for name, value in self.options.items() if isinstance(value, Secret)}
-        return found | ({"portal.secret": self.portal.secret} if self.portal else {})
+        if self.portal is not None:
+            found |= dict(zip(("portal.secret", "portal.next_secret"), self.portal.secrets, strict=False))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,9 +434,14 @@ def _portal(regie: Table) -> Portal | None:
     table.refuse_unknown(_PORTAL_KEYS)
     url = _portal_url(table)
     secret = table.secret("secret")
-    if secret is not None:
-        _check_webhook_secret(table, secret)
-    return Portal(url=url, secret=secret) if url and secret else None
+    following = table.secret("next_secret") if "next_secret" in table.values else None
+    for name, each in (("secret", secret), ("next_secret", following)):
+        if each is not None:
+            _check_webhook_secret(table, name, each)
+    private = table.values.get("private", False)
+    if not isinstance(private, bool):
+        table.fault("private", "true or false")
+    return Portal(url=url, secret=secret, next_secret=following, private=private is True) if url and secret else None
 
 
 def _portal_url(table: Table) -> str | None:
@@ -441,7 +458,7 @@ def _portal_url(table: Table) -> str | None:
     return str(value)
 
 
-def _check_webhook_secret(table: Table, secret: Secret) -> None:
+def _check_webhook_secret(table: Table, name: str, secret: Secret) -> None:
     """Standard Webhooks: `whsec_` and the key in base64."""
     prefix, _, encoded = secret.reveal().partition("_")
     try:
@@ -449,6 +466,6 @@ def _check_webhook_secret(table: Table, secret: Secret) -> None:
     except (binascii.Error, ValueError):
         key = b""
     if prefix != "whsec" or not key:
-        table.fault("secret", "not a Standard Webhooks secret: whsec_ and then the key in base64")
+        table.fault(name, "not a Standard Webhooks secret: whsec_ and then the key in base64")
     elif len(key) < MIN_WEBHOOK_KEY_BYTES:
-        table.faults.warn(table.key("secret"), f"{len(key)} bytes are easily guessed; use 24 to 64 random ones")
+        table.faults.warn(table.key(name), f"{len(key)} bytes are easily guessed; use 24 to 64 random ones")

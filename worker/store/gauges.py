@@ -82,6 +82,14 @@ def _holds(rows: Iterable[Row]) -> Iterator[Sample]:
         yield Sample("oldest_hold_seconds", regie, _number(row["oldest_seconds"]))
 
 
+def _undelivered(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        regie = str(row["regie"])
+        for state in ("waiting", "failing", "given_up"):
+            yield Sample("undelivered_notifications", (regie, state), _number(row[state]))
+        yield Sample("disabled_portals", (regie,), _number(row["disabled"]))
+
+
 def _discrepancies(rows: Iterable[Row]) -> Iterator[Sample]:
     yield from _by_regie(rows, "kind", "discrepancies", [kind.value for kind in DiscrepancyKind])
 
@@ -108,5 +116,6 @@ _SAMPLES: Final[dict[str, Samples]] = {
     "parked": _parked,
     "invoices": _invoices,
     "holds": _holds,
+    "undelivered": _undelivered,
     "discrepancies": _discrepancies,
 }

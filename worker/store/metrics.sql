@@ -45,6 +45,26 @@ LEFT JOIN (
     GROUP BY p.regie
 ) AS h ON h.regie = r.code;
 
+-- name: undelivered
+-- Every régie's notifications that are not delivered, by what became of them, and whether its portal wants any.
+SELECT
+    r.code AS regie,
+    coalesce(d.waiting, 0) AS waiting,
+    coalesce(d.failing, 0) AS failing,
+    coalesce(d.given_up, 0) AS given_up,
+    (p.disabled_for IS NOT NULL)::integer AS disabled
+FROM regies AS r
+LEFT JOIN (
+    SELECT
+        regie,
+        count(*) FILTER (WHERE NOT given_up AND attempts = 0) AS waiting,
+        count(*) FILTER (WHERE NOT given_up AND attempts > 0) AS failing,
+        count(*) FILTER (WHERE given_up) AS given_up
+    FROM deliveries
+    GROUP BY regie
+) AS d ON d.regie = r.code
+LEFT JOIN portals AS p ON p.regie = r.code;
+
 -- name: discrepancies
 -- Every régie's open discrepancies by kind, with what they amount to.
 SELECT r.code AS regie, d.kind, d.discrepancies, d.cents

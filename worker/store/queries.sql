@@ -647,6 +647,16 @@ new_outbox AS (
             json_to_recordset($12::text::json) AS (regie text, type text, at timestamptz, data jsonb)
         ) WITH ORDINALITY AS n (regie, type, at, data, nth)
     ORDER BY n.nth
+    RETURNING id, regie, data
+),
+
+-- What is written to the outbox is to be sent: of one subject, in this order.
+new_deliveries AS (
+    INSERT INTO deliveries (outbox_id, regie, subject, due_at)
+    SELECT
+        t.id, t.regie, coalesce('invoice ' || (t.data ->> 'number'), 'discrepancy ' || (t.data ->> 'id')),
+        clock_timestamp()
+    FROM new_outbox AS t
 ),
 
 -- Done, for good: one outcome per event, numbered in the order of application.

@@ -5,6 +5,7 @@ from typing import Protocol
 from monitoring.health import Readiness
 from schemas.events import Queue
 from worker.settings import Settings
+from worker.store.deliveries import Deliveries
 from worker.store.views import Views
 from worker.web.ingest import Records
 
@@ -33,6 +34,11 @@ class App(Protocol):
     @property
     def views(self) -> Views:
         """Where states are read."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What portals are still to be told."""
         ...
 
     @property

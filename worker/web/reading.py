@@ -53,14 +53,14 @@ class Reading:
     async def regies(self, request: web.Request) -> web.Response:
         """Every régie that the client may see, at a glance."""
         client = caller(request, self._clients, "read")
-        _parameters(request)
+        parameters(request)
         codes = None if "*" in client.regies else sorted(client.regies)
         return json_answer({"items": await self._glances.regies(codes)})
 
     async def regie(self, request: web.Request) -> web.Response:
         """One régie at a glance."""
         code = await self._regie(request)
-        _parameters(request)
+        parameters(request)
         found = await self._glances.regies([code])
         if not found:
             raise Refused(REGIE_NOT_FOUND.problem())
@@ -69,23 +69,23 @@ class Reading:
     async def invoices(self, request: web.Request) -> web.Response:
         """Some invoices of a régie, newest known first."""
         code = await self._regie(request)
-        asked = _parameters(request, "account", "view", "limit", "cursor")
+        asked = parameters(request, "account", "view", "limit", "cursor")
         try:
             page = await self._views.invoices(
                 code,
-                view=_one_of(asked, "view", VIEWS),
+                view=one_of(asked, "view", VIEWS),
                 account=asked.get("account"),
-                limit=_limit(asked),
+                limit=limit_of(asked),
                 cursor=asked.get("cursor"),
             )
         except CursorError:
-            raise _not_a_cursor() from None
+            raise not_a_cursor() from None
         return json_answer(page)
 
     async def invoice(self, request: web.Request) -> web.Response:
         """One invoice."""
         code = await self._regie(request)
-        _parameters(request)
+        parameters(request)
         found = await self._views.invoice(code, _name(request, "number", INVOICE_NOT_FOUND))
         if found is None:
             raise Refused(INVOICE_NOT_FOUND.problem())
@@ -94,7 +94,7 @@ class Reading:
     async def history(self, request: web.Request) -> web.Response:
         """How one invoice came to its state, oldest change first."""
         code = await self._regie(request)
-        _parameters(request)
+        parameters(request)
         found = await self._views.history(code, _name(request, "number", INVOICE_NOT_FOUND))
         if found is None:
             raise Refused(INVOICE_NOT_FOUND.problem())
@@ -103,7 +103,7 @@ class Reading:
     async def payment(self, request: web.Request) -> web.Response:
         """One payment."""
         code = await self._regie(request)
-        _parameters(request)
+        parameters(request)
         found = await self._views.payment(code, _name(request, "reference", PAYMENT_NOT_FOUND))
         if found is None:
             raise Refused(PAYMENT_NOT_FOUND.problem())
@@ -112,16 +112,16 @@ class Reading:
     async def discrepancies(self, request: web.Request) -> web.Response:
         """Some discrepancies of a régie, oldest first."""
         code = await self._regie(request)
-        asked = _parameters(request, "state", "limit", "cursor")
+        asked = parameters(request, "state", "limit", "cursor")
         try:
             page = await self._views.discrepancies(
                 code,
-                state=_one_of(asked, "state", [state.value for state in DiscrepancyState]),
-                limit=_limit(asked),
+                state=one_of(asked, "state", [state.value for state in DiscrepancyState]),
+                limit=limit_of(asked),
                 cursor=asked.get("cursor"),
             )
         except CursorError:
-            raise _not_a_cursor() from None
+            raise not_a_cursor() from None
         return json_answer(page)
 
     async def _regie(self, request: web.Request) -> str:
@@ -134,7 +134,7 @@ class Reading:
         return code
 
 
-def _parameters(request: web.Request, *known: str) -> dict[str, str]:
+def parameters(request: web.Request, *known: str) -> dict[str, str]:
     """The parameters of the address, each known and said once.
 
     Raises:
@@ -153,14 +153,16 @@ def _parameters(request: web.Request, *known: str) -> dict[str, str]:
     return asked
 
 
-def _one_of(asked: Mapping[str, str], name: str, allowed: Sequence[str]) -> str | None:
+def one_of(asked: Mapping[str, str], name: str, allowed: Sequence[str]) -> str | None:
+    """One of the allowed values; None when the parameter is left out. Raises Refused (422) for any other."""
     value = asked.get(name)
     if value is not None and value not in allowed:
         raise _wrong(name, f"must be one of {', '.join(allowed)}")
     return value
 
 
-def _limit(asked: Mapping[str, str]) -> int:
+def limit_of(asked: Mapping[str, str]) -> int:
+    """How many items a page may have. Raises Refused (422) for what is not such a number."""
     text = asked.get("limit", str(DEFAULT_LIMIT))
     limit = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= limit <= MAX_LIMIT:
@@ -168,7 +170,8 @@ def _limit(asked: Mapping[str, str]) -> int:
     return limit
 
 
-def _not_a_cursor() -> Refused:
+def not_a_cursor() -> Refused:
+    """What answers a cursor that no page gave."""
     return _wrong("cursor", "must be the next_cursor of a page of this same list")
 
 

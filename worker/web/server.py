@@ -22,6 +22,7 @@ from worker.web.callbacks import CallbacksIn
 from worker.web.connections import Runner
 from worker.web.events import EventsIn
 from worker.web.ingest import Ingest, Overloaded
+from worker.web.notifications import Notifications
 from worker.web.operations import Operations
 from worker.web.ports import App
 from worker.web.problems import EXPECTATION_FAILED, INTERNAL, UNAVAILABLE, Refused, answer, kind_of_status
@@ -66,6 +67,7 @@ def create_app(app: App) -> web.Application:
         web.get("/v1/callbacks/{regie}", callbacks.take, allow_head=False),
         web.post("/v1/callbacks/{regie}", callbacks.take),
         *reading.routes(),
+        *Notifications(settings.clients, app.views, app.deliveries, app.bell.ring).routes(),
         *Operations(app).routes(),
     ]
     for route in routes:

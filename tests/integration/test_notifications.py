@@ -1,0 +1,407 @@
+"""Telling portals, on real HTTP servers and PostgreSQL: in order, again, nowhere else, and none waits for another."""
+
+import asyncio
+import base64
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from schemas.records import Policy
+from tests.integration.worlds import REGIE, drained, issued, settled
+from tests.integration.worlds import PostgresWorld as World
+from worker.notifier import Notifier
+from worker.portals.port import Attempt, DueNotification, PortalConfig
+from worker.portals.sending import Portal
+from worker.store import deliveries as stored
+from worker.store.deliveries import Deliveries, Room, notifications
+from worker.store.postgres import PostgresStore
+from worker.store.views import Views
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+NEXT = "whsec_" + base64.b64encode(bytes(range(32, 64))).decode()
+SOON = 20.0
+"""Seconds that a busy machine may take for what needs milliseconds."""
+
+Answer = Callable[[str, dict[str, Any]], Awaitable[web.Response]]
+
+
+@dataclass
+class Listener:
+    """A portal: what it heard, in order, and how it answers."""
+
+    url: str = ""
+    heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[web.Response] = field(default_factory=list)
+    hangs: bool = False
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep a notification, and answer as the test wants."""
+        body = await request.read()
+        self.requests.append((dict(request.headers), body))
+        if self.hangs:
+            await asyncio.sleep(60)
+        answer = self.answers.pop(0) if self.answers else web.Response(status=204)
+        if answer.status < 300:
+            self.heard.append((request.headers["webhook-id"], msgspec.json.decode(body)))
+        return answer
+
+    @property
+    def versions(self) -> dict[str, list[int]]:
+        """The versions of each invoice, in the order heard."""
+        found: dict[str, list[int]] = {}
+        for _, body in self.heard:
+            found.setdefault(body["data"]["number"], []).append(body["data"]["version"])
+        return found
+
+
+@asynccontextmanager
+async def listening(port: int = 0) -> AsyncIterator[Listener]:
+    """A portal on this machine."""
+    listener = Listener()
+    application = web.Application()
+    application.router.add_post("/hook", listener.take)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield listener
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """A store whose régies have portals."""
+    store = await PostgresStore.open(database_url)
+    policy = Policy(label="r", gateway="dummy", notify=True)
+    await store.sync_policies(dict.fromkeys((REGIE, *(f"r{n}" for n in range(10))), policy))
+    yield World(store)
+    await store.close()
+
+
+@asynccontextmanager
+async def notifying(
+    world: World, *configs: PortalConfig, attempts: list[Attempt] | None = None
+) -> AsyncIterator[Notifier]:
+    """A worker that tells these portals."""
+    kept = [] if attempts is None else attempts
+    portals = [Portal(config) for config in configs]
+    notifier = Notifier(Deliveries(world.postgres.pool), portals, lambda _, attempt: kept.append(attempt))
+    notifier.wake()
+    try:
+        yield notifier
+    finally:
+        await notifier.close()
+
+
+def to(listener: Listener, regie: str = REGIE, **more: Any) -> PortalConfig:  # noqa: ANN401
+    """The configuration of a portal on this machine."""
+    return PortalConfig(regie=regie, url=listener.url, **({"secrets": (SECRET,), "private": True} | more))
+
+
+async def change(world: World, *numbers: str, times: int = 3, regie: str = REGIE) -> None:
+    """Let invoices change that many times: owed, then paid at the counter, and so on."""
+    for nth in range(times):
+        made = [issued(number, 100 * (nth + 1)) if nth % 2 == 0 else settled(number, 100 * nth) for number in numbers]
+        for new in made:
+            new.regie = new.data.regie = regie
+        await world.store.record(made)
+        await drained(world)
+
+
+async def until(met: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Return once it is so."""
+    async with asyncio.timeout(SOON):
+        while True:
+            is_so = met()
+            if is_so is True or (is_so is not False and await is_so):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def due_now(world: World) -> None:
+    """Let the pauses of everything pass."""
+    await world.rows(
+        "UPDATE deliveries SET due_at = clock_timestamp() - interval '1 second' WHERE outbox_id IN"
+        " (SELECT outbox_id FROM deliveries FOR UPDATE SKIP LOCKED)"
+    )
+    await world.rows("UPDATE portals SET paused_until = '-infinity'")
+
+
+async def left(world: World) -> int:
+    """How many are not delivered."""
+    return int((await world.rows("SELECT count(*) FROM deliveries"))[0][0])
+
+
+async def all_told(world: World) -> bool:
+    """Whether nothing is left."""
+    return await left(world) == 0
+
+
+async def test_a_change_is_told_as_the_contract_says(world: World) -> None:
+    """Type, time and data, signed; believed by the reference library."""
+    async with listening() as portal, notifying(world, to(portal)) as notifier:
+        await change(world, "F-1", times=1)
+        notifier.wake()
+        await until(lambda: all_told(world))
+    headers, body = portal.requests[0]
+    Webhook(SECRET).verify(body, headers)
+    told = msgspec.json.decode(body)
+    assert list(told) == ["type", "timestamp", "data"]
+    assert told["type"] == "invoice.payable"
+    assert told["timestamp"].endswith("Z")
+    assert set(told["data"]) == {
+        *("regie", "number", "account", "state", "version", "payable_again_at", "payment", "reason")
+    }
+    (row,) = await world.rows("SELECT outcome, status, error FROM delivery_attempts")
+    assert tuple(row) == ("delivered", 204, None)
+
+
+async def test_both_secrets_sign_during_rotation(world: World) -> None:
+    """A portal that knows only one of them believes."""
+    async with listening() as portal, notifying(world, to(portal, secrets=(SECRET, NEXT))) as notifier:
+        await change(world, "F-1", times=1)
+        notifier.wake()
+        await until(lambda: all_told(world))
+    headers, body = portal.requests[0]
+    for secret in (SECRET, NEXT):
+        Webhook(secret).verify(body, headers)
+
+
+async def test_an_invoices_notifications_come_in_order_however_often_they_fail(world: World) -> None:
+    """Two workers, twenty invoices with three changes each, a portal that refuses a third of what it is asked."""
+    numbers = [f"F-{n}" for n in range(20)]
+    async with listening() as portal:
+        portal.answers = [web.Response(status=500 if n % 3 == 0 else 200) for n in range(60)]
+        await change(world, *numbers)
+        async with notifying(world, to(portal)) as one, notifying(world, to(portal)) as other:
+
+            async def again() -> bool:
+                await due_now(world)
+                one.wake()
+                other.wake()
+                return await all_told(world)
+
+            await until(again)
+    assert portal.versions == {number: [1, 2, 3] for number in numbers}
+    assert len({name for name, _ in portal.heard}) == 60 == len(portal.heard)
+
+
+async def test_a_later_notification_waits_for_an_earlier_one_of_its_invoice_alone(world: World) -> None:
+    """While the first of F-1 is put off, the second is not sent; F-2 is."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=500)]
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal)) as notifier:
+            await until(lambda: len(portal.requests) == 1)
+            await change(world, "F-2", times=1)
+            await world.store.record([settled("F-1", 100)])
+            await drained(world)
+            notifier.wake()
+            await until(lambda: bool(portal.heard))
+            await asyncio.sleep(0.2)
+    assert portal.versions == {"F-2": [1]}
+
+
+async def test_a_portal_that_hangs_delays_no_other(world: World) -> None:
+    """Ten portals, two of which never answer: the eight have everything at once."""
+    async with listening() as slow, listening() as quick:
+        slow.hangs = True
+        configs = [to(slow if n < 2 else quick, f"r{n}") for n in range(10)]
+        for n in range(10):
+            await change(world, *(f"F-{n}-{k}" for k in range(10)), times=1, regie=f"r{n}")
+        async with notifying(world, *configs):
+            await until(lambda: len(quick.heard) == 80)
+            assert len(slow.requests) == 8  # four at once at each
+            assert await left(world) == 20
+
+
+async def test_a_portal_that_was_down_gets_everything_in_order_once(world: World) -> None:
+    """Nothing listens; after many failures it is left alone, and once it is back one success recalls all."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    numbers = [f"F-{n}" for n in range(8)]
+    await change(world, *numbers)
+    config = PortalConfig(regie=REGIE, url=f"http://127.0.0.1:{port}/hook", secrets=(SECRET,), private=True)
+    attempts: list[Attempt] = []
+    async with notifying(world, config, attempts=attempts) as notifier:
+        await until(lambda: len(attempts) >= 5)
+        await asyncio.sleep(0.3)
+        assert len(attempts) <= 8  # left alone since
+        (row,) = await world.rows("SELECT paused_until > clock_timestamp() FROM portals")
+        assert row[0]
+        async with listening(port) as portal:
+            await world.rows("UPDATE portals SET paused_until = '-infinity'")
+            await world.rows(
+                "UPDATE deliveries SET due_at = clock_timestamp() WHERE outbox_id = (SELECT min(id) FROM outbox)"
+            )
+            notifier.wake()
+            await until(lambda: all_told(world))
+    assert portal.versions == {number: [1, 2, 3] for number in numbers}
+    assert len({name for name, _ in portal.heard}) == 24 == len(portal.heard)
+
+
+async def test_what_was_sent_and_not_marked_is_sent_again_under_its_id(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies between the portal's answer and its own commit; another goes on when the lease ends."""
+    await change(world, "F-1", times=1)
+    async with listening() as portal:
+        store = Deliveries(world.postgres.pool)
+        monkeypatch.setattr(stored, "LEASE", timedelta(seconds=0.5))
+        config = to(portal)
+        (claimed,) = await store.claim([Room(REGIE, config.target, 4)])
+        dying = Portal(config)
+        await dying.send(DueNotification(**claimed._asdict()))
+        await dying.close()
+        assert await store.claim([Room(REGIE, config.target, 4)]) == []
+        async with notifying(world, config) as notifier:
+
+            async def again() -> bool:
+                notifier.wake()
+                return await all_told(world)
+
+            await until(again)
+    assert [name for name, _ in portal.heard] == [portal.heard[0][0]] * 2
+
+
+async def test_gone_disables_the_portal_until_its_address_changes_or_somebody_resends(world: World) -> None:
+    """410: nothing more is sent there; another address, or a resend, is told what waits."""
+    async with listening() as portal, listening() as other:
+        portal.answers = [web.Response(status=410)]
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal)) as notifier:
+            await until(lambda: len(portal.requests) == 1)
+            await change(world, "F-2", times=1)
+
+            async def disabled() -> bool:
+                return bool(await world.rows("SELECT 1 FROM portals WHERE disabled_for IS NOT NULL"))
+
+            await until(disabled)
+            await due_now(world)
+            notifier.wake()
+            await asyncio.sleep(0.2)
+            assert len(portal.requests) == 1
+        store = Deliveries(world.postgres.pool)
+        assert not await store.waiting([Room(REGIE, to(portal).target, 4)], 0)
+        assert await store.waiting([Room(REGIE, to(other).target, 4)], 0)
+        assert await store.resend(None, [REGIE]) == 2
+        async with notifying(world, to(portal)):
+            await until(lambda: all_told(world))
+    assert portal.versions == {"F-1": [1], "F-2": [1]}
+
+
+async def test_retry_after_holds_for_the_whole_portal(world: World) -> None:
+    """503 with a wish: neither this notification nor another is sent before."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=503, headers={"Retry-After": "3600"})]
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal)) as notifier:
+
+            async def paused() -> bool:
+                return bool(
+                    await world.rows("SELECT 1 FROM portals WHERE paused_until > clock_timestamp() + interval '50 min'")
+                )
+
+            await until(paused)
+            await change(world, "F-2", times=1)
+            notifier.wake()
+            await asyncio.sleep(0.2)
+    assert len(portal.requests) == 1
+    (row,) = await world.rows(
+        "SELECT due_at > clock_timestamp() + interval '50 min' FROM deliveries ORDER BY outbox_id LIMIT 1"
+    )
+    assert row[0]
+
+
+async def test_a_redirect_is_refused(world: World) -> None:
+    """Whoever sends us elsewhere is not followed, and the notification is not delivered."""
+    attempts: list[Attempt] = []
+    async with listening() as portal, listening() as elsewhere:
+        portal.answers = [web.Response(status=307, headers={"Location": elsewhere.url})]
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal), attempts=attempts):
+            await until(lambda: bool(attempts))
+    assert (attempts[0].outcome, attempts[0].status) == ("redirected", 307)
+    assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+async def test_an_inner_address_is_not_connected_to(world: World, host: str) -> None:
+    """Written as an address or found by a name: without the configuration's word nothing arrives."""
+    attempts: list[Attempt] = []
+    async with listening() as portal:
+        portal.url = portal.url.replace("127.0.0.1", host)
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal, private=False), attempts=attempts):
+            await until(lambda: bool(attempts))
+    assert attempts[0].outcome == "address_forbidden"
+    assert portal.requests == []
+
+
+async def test_a_name_that_changes_its_answer_gains_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address judged is the one connected to: of several, only the allowed; none after a rebinding."""
+    answers = [["10.0.0.1", "127.0.0.1"], ["127.0.0.1"]]
+
+    async def getaddrinfo(_loop: object, _host: str, port: int, **_: object) -> list[Any]:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    async with listening() as portal:
+        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        url = portal.url.replace("127.0.0.1", "portail.example")
+        sender = Portal(PortalConfig(regie=REGIE, url=url, secrets=(SECRET,)))
+        await change(world, "F-1", times=1)
+        (claimed,) = await Deliveries(world.postgres.pool).claim([Room(REGIE, "x", 1)])
+        for _ in range(2):
+            attempt = await sender.send(DueNotification(**claimed._asdict()))
+            assert attempt.outcome == "address_forbidden"
+        await sender.close()
+    assert portal.requests == []
+
+
+async def test_an_endless_answer_costs_nothing(world: World) -> None:
+    """Its status counts; its body is read up to a limit and no further."""
+    async with listening() as portal, notifying(world, to(portal)) as notifier:
+        portal.answers = [web.Response(status=200, body=b"x" * 5_000_000)]
+        await change(world, "F-1", times=1)
+        notifier.wake()
+        await until(lambda: all_told(world))
+    assert len(portal.heard) == 1
+
+
+async def test_what_fails_for_days_is_given_up_and_kept(world: World, database_url: str) -> None:
+    """It is shown with its attempts, is in nobody's way, and can be sent again."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=500)]
+        await change(world, "F-1", times=1)
+        await world.rows("UPDATE deliveries SET tried_at = clock_timestamp() - interval '6 days'")
+        async with notifying(world, to(portal)) as notifier:
+
+            async def given_up() -> bool:
+                return bool(await world.rows("SELECT 1 FROM deliveries WHERE given_up"))
+
+            await until(given_up)
+            views = await Views.open(database_url)
+            (shown,) = (await notifications(views, regies=[REGIE], state="given_up", limit=9, cursor=None)).items
+            assert [(each.outcome, each.status) for each in shown.attempts] == [("refused", 500)]
+            await world.store.record([settled("F-1", 100)])
+            await drained(world)
+            notifier.wake()
+            await until(lambda: portal.versions == {"F-1": [2]})
+            assert await Deliveries(world.postgres.pool).resend([shown.id], None) == 1
+            notifier.wake()
+            await until(lambda: all_told(world))
+            page = await notifications(views, regies=None, state="delivered", limit=1, cursor=None)
+            assert page.next_cursor is not None
+            await views.close()
+    assert portal.versions == {"F-1": [2, 1]}
