@@ -51,6 +51,35 @@ CREATE TABLE public.charges (
 
 COMMENT ON TABLE public.charges IS 'What a gateway proved, per transaction of its own: the highest of P > Z > V > R > A.';
 
+CREATE TABLE public.deliveries (
+    outbox_id bigint NOT NULL,
+    regie text NOT NULL,
+    subject text NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    tried_at timestamp with time zone,
+    given_up boolean DEFAULT false NOT NULL,
+    CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
+
+COMMENT ON TABLE public.deliveries IS 'Notifications of the outbox not delivered yet. Narrow and deleted from, so that a claim costs the same with any history. tried_at: the first attempt; those given up stay.';
+
+CREATE TABLE public.delivery_attempts (
+    outbox_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    outcome text NOT NULL,
+    status smallint,
+    error text,
+    milliseconds integer NOT NULL,
+    CONSTRAINT delivery_attempts_check CHECK (((outcome = ANY (ARRAY['delivered'::text, 'refused'::text, 'gone'::text, 'redirected'::text])) = (status IS NOT NULL))),
+    CONSTRAINT delivery_attempts_milliseconds_check CHECK ((milliseconds >= 0)),
+    CONSTRAINT delivery_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['delivered'::text, 'refused'::text, 'gone'::text, 'redirected'::text, 'timed_out'::text, 'unreachable'::text, 'address_forbidden'::text])))
+);
+
+COMMENT ON TABLE public.delivery_attempts IS 'How each attempt to deliver a notification ended; never changed.';
+
 CREATE TABLE public.discrepancies (
     id text NOT NULL,
     regie text NOT NULL,
@@ -335,6 +364,16 @@ CREATE TABLE public.policies (
 
 COMMENT ON TABLE public.policies IS 'What each régie chose, every version kept, without secrets: replay decides with what was true then.';
 
+CREATE TABLE public.portals (
+    regie text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    disabled_for text,
+    CONSTRAINT portals_failures_check CHECK ((failures >= 0))
+);
+
+COMMENT ON TABLE public.portals IS 'How each régie''s portal fares: failures in a row, until when it is left alone, and the digest of the address that answered 410.';
+
 CREATE TABLE public.regies (
     code text NOT NULL,
     label text NOT NULL,
@@ -361,6 +400,9 @@ ALTER TABLE ONLY public.asks
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_pkey PRIMARY KEY (gateway_reference_id, transaction_id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (outbox_id);
 
 ALTER TABLE ONLY public.discrepancies
     ADD CONSTRAINT discrepancies_pkey PRIMARY KEY (id);
@@ -410,6 +452,9 @@ ALTER TABLE ONLY public.pending
 ALTER TABLE ONLY public.policies
     ADD CONSTRAINT policies_pkey PRIMARY KEY (regie, version);
 
+ALTER TABLE ONLY public.portals
+    ADD CONSTRAINT portals_pkey PRIMARY KEY (regie);
+
 ALTER TABLE ONLY public.regies
     ADD CONSTRAINT regies_pkey PRIMARY KEY (code);
 
@@ -421,6 +466,12 @@ CREATE INDEX adjustments_invoice ON public.adjustments USING btree (invoice_id) 
 CREATE INDEX adjustments_payment ON public.adjustments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
 CREATE INDEX asks_due ON public.asks USING btree (regie, due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX deliveries_due ON public.deliveries USING btree (regie, due_at, outbox_id) WHERE (NOT given_up);
+
+CREATE INDEX deliveries_subject ON public.deliveries USING btree (regie, subject, outbox_id) WHERE (NOT given_up);
+
+CREATE INDEX delivery_attempts_outbox ON public.delivery_attempts USING btree (outbox_id, at);
 
 CREATE INDEX discrepancies_invoice ON public.discrepancies USING btree (invoice_id) WHERE (invoice_id IS NOT NULL);
 

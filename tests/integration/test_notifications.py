@@ -102,9 +102,11 @@ async def notifying(
         await notifier.close()
 
 
-def to(listener: Listener, regie: str = REGIE, **more: Any) -> PortalConfig:  # noqa: ANN401
+def to(
+    listener: Listener, regie: str = REGIE, *, secrets: tuple[str, ...] = (SECRET,), private: bool = True
+) -> PortalConfig:
     """The configuration of a portal on this machine."""
-    return PortalConfig(regie=regie, url=listener.url, **({"secrets": (SECRET,), "private": True} | more))
+    return PortalConfig(regie=regie, url=listener.url, secrets=secrets, private=private)
 
 
 async def change(world: World, *numbers: str, times: int = 3, regie: str = REGIE) -> None:
