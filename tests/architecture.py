@@ -25,7 +25,9 @@ ROOMS: Final = (
     "worker.web",
     "worker.reconcile",
     "worker.asker",
+    "worker.notifier",
     "worker.gateways",
+    "worker.portals",
     "worker.store",
     "worker.domain",
 )

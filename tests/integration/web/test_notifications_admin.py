@@ -64,7 +64,7 @@ async def test_a_wrong_filter_is_refused(api: Api, query: str) -> None:
 async def test_a_resend_is_counted_first_and_rung_for(api: Api) -> None:
     """A dry run changes nothing; then what was given up waits again, and a worker is woken."""
     places = await told(api)
-    await api.app.pool.execute("INSERT INTO portals (regie, failures, disabled_for) VALUES ('enfance', 9, 'x')")
+    await api.app.pool.execute("UPDATE portals SET failures = 9, disabled_for = 'x'")
     assert await resend(api, {"regie": "enfance", "dry_run": True}) == (200, {"matched": 3, "resent": 0})
     assert await api.app.pool.fetchval("SELECT count(*) FROM deliveries WHERE given_up") == 1
     assert await resend(api, {"regie": "enfance"}) == (200, {"matched": 3, "resent": 3})
