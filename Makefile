@@ -111,7 +111,7 @@ lock: ## resolve the dependencies again and write .lock/ (ARGS=--upgrade takes n
 	compile() { env -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS -u UV_DEFAULT_INDEX UV_NO_CONFIG=1 \
 	    "$$tools/bin/uv" pip compile $(NEEDED_BY_LOCK) $(ARGS) pyproject.toml "$$@"; }; \
 	compile --group build -o .lock/runtime.txt; \
-	compile --group build --group test -c .lock/runtime.txt -o .lock/test.txt; \
+	compile --extra otel --group build --group test -c .lock/runtime.txt -o .lock/test.txt; \
 	! grep -nE '://|file:|(^|[[:space:]])/' .lock/*.txt
 
 ##@ Help

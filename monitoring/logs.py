@@ -20,6 +20,7 @@ from structlog.typing import EventDict, ExcInfo, Processor
 
 from schemas.decisions import Done
 from schemas.events import Event
+from schemas.records import DueAsk
 
 REDACTED: Final = "[redacted]"
 
@@ -83,8 +84,20 @@ def about(event: Event) -> AbstractContextManager[None]:
         "event_type": event.type,
         "regie": event.regie,
         "payment": getattr(event.data, "reference", None),
+        "gateway_reference": getattr(event.data, "gateway_reference", None),
         "invoice": getattr(event.data, "number", None),
         "trace_id": trace_id(event.trace),
+    }
+    return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
+
+
+def asking(due: DueAsk) -> AbstractContextManager[None]:
+    """Bind which payment a gateway is asked about, and its trace, to everything logged inside."""
+    fields = {
+        "regie": due.regie,
+        "payment": due.payment,
+        "gateway_reference": due.gateway_reference,
+        "trace_id": trace_id(due.trace),
     }
     return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
 

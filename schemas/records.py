@@ -180,13 +180,18 @@ class Ask(Struct, kw_only=True):
 
 
 class DueAsk(Struct, kw_only=True, frozen=True):
-    """An ask that is this process's to make. `asked_at`: when it was taken, by the database's clock."""
+    """An ask that is this process's to make. `asked_at`: when it was taken, by the database's clock.
+
+    `payment` is the reference of the payment that it is about, `trace` the `traceparent` that its start came with.
+    """
 
     gateway_reference_id: int
     regie: str
     gateway_reference: str
     age_seconds: float
     asked_at: datetime
+    payment: str | None = None
+    trace: str | None = None
 
 
 class Charge(Struct, kw_only=True):

@@ -18,6 +18,7 @@ from monitoring import logs, metrics
 from monitoring.health import Readiness, readiness
 from monitoring.outages import Outage
 from monitoring.state import StateGauges
+from monitoring.tracing import TRACING
 from schemas.decisions import Done
 from schemas.events import Event, GatewayCallback, Queue
 from schemas.reports import Report, ReportResult
@@ -118,6 +119,8 @@ class App:
             stack.push_async_callback(views.close)
             gauges = await Gauges.open(settings.database_url)
             stack.push_async_callback(gauges.close)
+            TRACING.begin(role)
+            stack.push_async_callback(asyncio.to_thread, TRACING.end)
             bell = Bell(settings.redis_url)
             stack.push_async_callback(bell.close)
             app = cls(settings, store, views, gauges, bell)
@@ -153,6 +156,7 @@ class App:
     def _tell(self, done: Done) -> None:
         metrics.reconciled(done)
         logs.reconciled(done)
+        TRACING.reconciled(done)
         if any(event.regie in self._notifier.regies for event, _ in done.applied):
             self.ring(Queue.NOTIFICATION)
 

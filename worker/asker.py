@@ -7,11 +7,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+import structlog
+from msgspec import structs
+
+from monitoring import logs
 from monitoring.outages import Outage
+from monitoring.tracing import TRACING
 from schemas.records import DueAsk
 from worker.gateways.port import Answer, Question
 from worker.gateways.services import AT_ONCE
 from worker.lane import Lane
+
+log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
 Answers = Sequence[tuple[DueAsk, Answer]]
 
@@ -104,8 +111,11 @@ class Asker:
 
     async def _ask(self, service: Service, due: DueAsk) -> None:
         question = Question(gateway_reference=due.gateway_reference, age_seconds=due.age_seconds)
-        answer = await service.ask(due.regie, question)
-        self._answers.append((due, answer))
+        about = {"regie": due.regie, "gateway_reference": due.gateway_reference}
+        with logs.asking(due), TRACING.span("ask", "client", due.trace, gateway=service.name, **about) as trace:
+            answer = await service.ask(due.regie, question)
+            log.info("gateway_asked", gateway=service.name, result=answer.report.result.name, why=answer.report.why)
+        self._answers.append((structs.replace(due, trace=trace), answer))
         await self._applying.run()
 
     async def _apply(self) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from monitoring.logs import trace_id
 from schemas.decisions import Done
 from schemas.events import Event, EventType, NewEvent, Queue, digest_of, report_key
 from schemas.records import DueAsk
@@ -244,7 +245,7 @@ class Reconciler:
             place=event.place,
             regie=event.regie,
             attempts=event.attempts,
-            trace=event.trace,
+            trace_id=trace_id(event.trace),
             error=type(error).__name__,
         )
 
@@ -318,4 +319,5 @@ def _own_report(due: DueAsk, answer: Answer) -> NewEvent:
         digest=digest_of(EventType.GATEWAY_REPORT, answer.report),
         raw=answer.raw or None,
         subject=due.gateway_reference,
+        trace=due.trace,
     )

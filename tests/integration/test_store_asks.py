@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.decisions import Decision
-from schemas.events import Event, NewEvent, Queue
+from schemas.events import Event, EventType, NewEvent, Queue
 from schemas.records import DueAsk
 from schemas.reports import Report
 from tests.integration.worlds import (
@@ -35,6 +35,7 @@ MINUTE = 60
 LEASE_SECONDS = 20
 CALLBACK_LEASE_SECONDS = 30
 LAST_TRY = 8
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture(params=["memory", "postgresql"])
@@ -61,6 +62,7 @@ class Desk:
         self.world = world
         self.rung = 0
         self.outcomes: dict[str, str] = {}
+        self.traces: dict[str, str | None] = {}
         self.reconciler = Reconciler(world.store, self.interpret, self.observe, self.ring)
 
     async def interpret(self, event: Event) -> Report | Claim:
@@ -68,8 +70,10 @@ class Desk:
         return Claim(gateway_reference=event.data.query)
 
     def observe(self, done: Any) -> None:  # noqa: ANN401
-        """Keep outcomes by event id."""
+        """Keep outcomes by event id, and the traces of reports by the reference that they are about."""
         self.outcomes |= {event.id: f"{a.outcome.value}: {a.reason}" for event, a in done.applied}
+        reports = [event for event, _ in done.applied if event.type is EventType.GATEWAY_REPORT]
+        self.traces |= {event.data.gateway_reference: event.trace for event in reports}
 
     def ring(self) -> None:
         """Somebody is to ask."""
@@ -138,6 +142,17 @@ async def test_a_payment_found_settles_and_is_asked_about_no_more(desk: Desk, wo
     assert await states(world) == {"F": "paid"}
     await world.later(2 * HOLD)
     assert await desk.due() == []
+
+
+async def test_an_ask_belongs_to_its_payments_trace_and_so_does_its_answer(desk: Desk, world: World) -> None:
+    """One trace from the portal's request to what the gateway says minutes later; without one there is none."""
+    await desk.start("P", "F", trace=TRACE)
+    await desk.start("Q", "G")
+    await world.later(2 * MINUTE)
+    due = sorted(await desk.due(), key=lambda ask: ask.gateway_reference)
+    assert [(ask.payment, ask.trace) for ask in due] == [("P", TRACE), ("Q", None)]
+    await desk.answer(due)
+    assert desk.traces == {"P": TRACE, "Q": None}
 
 
 async def test_one_ask_in_flight(desk: Desk, world: World) -> None:

@@ -14,10 +14,11 @@ import pytest
 import structlog
 
 from monitoring import logs
-from monitoring.logs import REDACTED, about, trace_id
+from monitoring.logs import REDACTED, about, asking, trace_id
 from monitoring.outages import Outage
 from schemas.decisions import Applied, Done, Outcome
 from schemas.events import Event, EventType, PaymentStarted, StartedLine
+from schemas.records import DueAsk
 
 CARD = "4970100000000001"
 
@@ -162,6 +163,24 @@ def payment_started(event_id: str) -> Event:
         data=data,
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
+
+
+def test_what_a_gateway_is_asked_about_is_bound_while_it_is_asked(stream: io.StringIO) -> None:
+    """Whoever looks for a payment or its trace finds the questions about it."""
+    due = DueAsk(
+        gateway_reference_id=1,
+        regie="enfance",
+        gateway_reference="idop-1",
+        age_seconds=120,
+        asked_at=datetime.now(UTC),
+        payment="P-1",
+        trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+    with asking(due):
+        structlog.get_logger().info("gateway_asked")
+    (line,) = lines(stream)
+    assert (line["regie"], line["payment"], line["gateway_reference"]) == ("enfance", "P-1", "idop-1")
+    assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.mark.parametrize("header", [None, "", "nonsense", "00-short-b7ad6b7169203331-01", "a-b-c-d"])

@@ -48,29 +48,26 @@ WITH due AS (
     ORDER BY due_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
+),
+
+taken AS (
+    UPDATE asks AS a
+    SET
+        asked_at = clock_timestamp(),
+        leased_until = clock_timestamp() + $3::interval,
+        due_at = clock_timestamp()
+        + least(greatest((clock_timestamp() - a.born_at) / 8, $3::interval), interval '5 minutes')
+    WHERE a.gateway_reference_id = ANY(ARRAY(SELECT gateway_reference_id FROM due))
+    RETURNING a.gateway_reference_id, a.regie, a.gateway_reference, a.asked_at, a.born_at
 )
 
-UPDATE asks AS a
-SET
-    asked_at = clock_timestamp(),
-    leased_until = clock_timestamp() + $3::interval,
-    due_at = clock_timestamp()
-    + least(greatest((clock_timestamp() - a.born_at) / 8, $3::interval), interval '5 minutes')
-WHERE a.gateway_reference_id = ANY(ARRAY(SELECT gateway_reference_id FROM due))
-RETURNING
-    a.gateway_reference_id, a.regie, a.gateway_reference, a.asked_at,
-    extract(
-        EPOCH FROM a.asked_at - coalesce(
-            a.born_at,
-            (
-                SELECT p.start_time
-                FROM gateway_references AS r
-                INNER JOIN payments AS p ON r.payment_id = p.id
-                WHERE r.id = a.gateway_reference_id
-            ),
-            a.asked_at
-        )
-    )::float8 AS age_seconds;
+SELECT
+    t.gateway_reference_id, t.regie, t.gateway_reference, t.asked_at, p.reference AS payment, e.trace,
+    extract(EPOCH FROM t.asked_at - coalesce(t.born_at, p.start_time, t.asked_at))::float8 AS age_seconds
+FROM taken AS t
+INNER JOIN gateway_references AS r ON t.gateway_reference_id = r.id
+LEFT JOIN payments AS p ON r.payment_id = p.id
+LEFT JOIN events AS e ON p.start_place = e.place;
 
 -- name: called_back
 -- The callbacks that wait for these asks: received before the gateway was asked, so that its answer speaks for them.

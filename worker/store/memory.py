@@ -375,13 +375,17 @@ class MemoryStore:
 
     def _due_ask(self, asking: Asking, now: datetime) -> DueAsk:
         owner = self.tables.references[asking.reference.id].payment_id
-        started = None if owner is None else self.tables.payments[owner].start_time
+        payment = None if owner is None else self.tables.payments[owner]
+        started = payment.start_time if payment else None
+        start = self.tables.events.get(payment.start_place) if payment and payment.start_place is not None else None
         return DueAsk(
             gateway_reference_id=asking.reference.id,
             regie=asking.reference.regie,
             gateway_reference=asking.reference.gateway_reference,
             age_seconds=(now - (asking.born_at or started or now)).total_seconds(),
             asked_at=now,
+            payment=payment.reference if payment else None,
+            trace=start.trace if start else None,
         )
 
     async def called_back(self, asks: Sequence[DueAsk]) -> list[tuple[DueAsk, Event]]:

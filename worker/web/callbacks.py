@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
+from monitoring.tracing import TRACING
 from schemas.events import EventType, GatewayCallback, NewEvent, digest_of
 from schemas.reports import Report
 from worker.app import gateways_of
@@ -77,7 +78,8 @@ class CallbacksIn:
         )
         event = _event(callback, kind, target, body)
         self._spend(event, body, self._address(request))
-        (receipt,) = await self._ingest.record([event])
+        with TRACING.span(f"take {event.type}", "server", None, regie=code, event_id=event.id) as event.trace:
+            (receipt,) = await self._ingest.record([event])
         if receipt is None:
             return answer(INVALID_EVENT.problem("The database refuses this callback; the log of the server says why"))
         wanted = reply(kind, query, body)

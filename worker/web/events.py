@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from aiohttp import web
 from msgspec import Struct
 
+from monitoring.tracing import TRACING
 from schemas.events import EventType, NewEvent, Receipt
 from schemas.views import OutcomeView
 from worker.gateways.interpret import peek
@@ -95,14 +96,15 @@ class EventsIn:
         sent = read(headers.get("Content-Type", ""), headers.items(), body)
         if isinstance(sent, Problem):
             return answer(sent)
+        passed_on = _trace(headers)
         if isinstance(sent, list):
-            return await self._batch(door, client, sent)
+            return await self._batch(door, client, sent, passed_on)
         event = await self._checked(door, client, sent)
         if isinstance(event, Problem):
             return answer(event)
-        if event.trace is None and is_trace(trace := headers.get("traceparent")):
-            event.trace = trace
-        return await self._single(event, wait_seconds(headers.getall("Prefer", ())))
+        about = {"regie": event.regie, "event_id": event.id}
+        with TRACING.span(f"take {event.type}", "server", event.trace or passed_on, **about) as event.trace:
+            return await self._single(event, wait_seconds(headers.getall("Prefer", ())))
 
     async def _single(self, event: NewEvent, wait: int | None) -> web.Response:
         event.waited = wait is not None
@@ -117,8 +119,11 @@ class EventsIn:
             return json_answer(_accepted(event, receipt), 202, applied)
         return json_answer(_reconciled(event, receipt, found), 200, applied)
 
-    async def _batch(self, door: Door, client: Client, sent: list[Any]) -> web.Response:
+    async def _batch(self, door: Door, client: Client, sent: list[Any], passed_on: str | None) -> web.Response:
         judged = [await self._checked(door, client, each) for each in sent]
+        for each in judged:
+            if isinstance(each, NewEvent):
+                each.trace = each.trace or passed_on
         receipts = iter(await self._ingest.record([each for each in judged if isinstance(each, NewEvent)]))
         results = [
             _result(id_of(each), verdict if isinstance(verdict, Problem) else next(receipts))
@@ -151,6 +156,12 @@ def _door(request: web.Request) -> Door:
     if asked not in (None, "true"):
         raise Refused(INVALID_PARAMETER.problem("'archive' must be true, or left out"))
     return ARCHIVE if asked else EVERYDAY
+
+
+def _trace(headers: Mapping[str, str]) -> str | None:
+    """The trace that a request belongs to; an event's own goes before it."""
+    trace = headers.get("traceparent")
+    return trace if is_trace(trace) else None
 
 
 def _subject(event: NewEvent, gateway: str) -> str | None:
