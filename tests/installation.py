@@ -77,10 +77,10 @@ class Installation:
             check=False,
         )
 
-    def ask(self, *args: str) -> Result:
-        """Run one command within this process, which is quicker: for those that only read."""
+    def ask(self, *args: str, stdin: str | None = None) -> Result:
+        """Run one command within this process, which is quicker: for those that start nothing."""
         with contextlib.chdir(self.folder):
-            return CliRunner().invoke(main, args, env=self.environ)
+            return CliRunner().invoke(main, args, input=stdin, env=self.environ)
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         """Start one command; its stderr goes to a file of its name."""

@@ -143,6 +143,22 @@ async def test_overdue_holds_and_the_oldest_holds_age(store: PostgresStore, gaug
     assert (values["overdue_holds", "sport"], values["oldest_hold_seconds", "sport"]) == (0, 0)
 
 
+async def test_undelivered_notifications_are_counted_by_what_became_of_them(
+    store: PostgresStore, gauges: Gauges
+) -> None:
+    """One waits, two fail, one is given up; a portal that answered 410 shows; a régie without any shows zeros."""
+    await store.pool.execute(
+        "INSERT INTO deliveries (outbox_id, regie, subject, due_at, attempts, given_up)"
+        " SELECT n, 'enfance', 'invoice F-' || n, now(), n - 1, n = 4 FROM generate_series(1, 4) AS n"
+    )
+    await store.pool.execute("INSERT INTO portals (regie, disabled_for) VALUES ('enfance', 'x')")
+    values = await read(gauges)
+    states = ("waiting", "failing", "given_up")
+    assert [values["undelivered_notifications", "enfance", state] for state in states] == [1, 2, 1]
+    assert [values["undelivered_notifications", "sport", state] for state in states] == [0, 0, 0]
+    assert (values["disabled_portals", "enfance"], values["disabled_portals", "sport"]) == (1, 0)
+
+
 async def test_every_state_gauge_has_values_and_no_other_is_read(store: PostgresStore, gauges: Gauges) -> None:
     """A gauge that is described and never read would be a gap on every dashboard."""
     assert {key[0] for key in await read(gauges)} == set(STATE_GAUGES)

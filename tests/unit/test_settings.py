@@ -270,6 +270,26 @@ EVERY_FAULT: list[tuple[str, str, str]] = [
         "regie.enfance.portal.key",
         "unknown",
     ),
+    (
+        REGIE + '[regie.portal]\nurl = "https://x"\nsecret = "env:GOOD"\nnext_secret = "env:BAD"',
+        "regie.enfance.portal.next_secret",
+        "whsec_",
+    ),
+    (
+        REGIE + '[regie.portal]\nurl = "https://x"\nsecret = "env:GOOD"\nnext_secret = "env:ABSENT"',
+        "regie.enfance.portal.next_secret",
+        "ABSENT",
+    ),
+    (
+        REGIE + '[regie.portal]\nurl = "https://x"\nsecret = "env:GOOD"\nprivate = "yes"',
+        "regie.enfance.portal.private",
+        "true or false",
+    ),
+    (
+        REGIE + '[regie.portal]\nurl = "https://x:99999/"\nsecret = "env:GOOD"',
+        "regie.enfance.portal.url",
+        "https://",
+    ),
 ]
 
 
@@ -428,6 +448,33 @@ def test_a_weak_webhook_key_is_warned_of(configure: Configure, secret: str) -> N
     reading = configure(toml, GOOD=WEBHOOK_SECRET, WEAK="whsec_c2VjcmV0")
     assert reading.problems == []
     assert ("regie.enfance.portal.secret" in warnings(reading)) == (secret == "env:WEAK")
+
+
+def test_both_secrets_of_a_portal_are_known_while_one_replaces_the_other(configure: Configure) -> None:
+    """The old one first; where each is kept can be examined; an inner address only where it says so."""
+    portal = '[regie.portal]\nurl = "https://x"\nsecret = "env:GOOD"\n'
+    plain = configure(REGIE + portal, GOOD=WEBHOOK_SECRET).settings.regies["enfance"]
+    assert plain.portal is not None
+    assert [each.reveal() for each in plain.portal.secrets] == [WEBHOOK_SECRET]
+    assert not plain.portal.private
+    following = "whsec_" + "B" * 32
+    reading = configure(
+        REGIE + portal + 'next_secret = "env:NEXT"\nprivate = true', GOOD=WEBHOOK_SECRET, NEXT=following
+    )
+    assert reading.problems == []
+    regie = reading.settings.regies["enfance"]
+    assert regie.portal is not None
+    assert [each.reveal() for each in regie.portal.secrets] == [WEBHOOK_SECRET, following]
+    assert regie.portal.private
+    assert {"portal.secret", "portal.next_secret"} <= set(regie.secrets())
+    assert following not in everything(reading)
+
+
+@pytest.mark.parametrize("secret", ["whsec_AAAA\nAAAA", "whsec_AAA", "whsec_", "WHSEC_AAAAAAAA", "whsec_AA-_AAAA"])
+def test_a_secret_that_could_not_sign_is_refused_at_once(configure: Configure, secret: str) -> None:
+    """What is not base64 to the letter would fail at the first notification."""
+    toml = REGIE + '[regie.portal]\nurl = "https://x"\nsecret = "env:S"'
+    assert [problem.key for problem in configure(toml, S=secret).problems] == ["regie.enfance.portal.secret"]
 
 
 @pytest.mark.parametrize(("url", "warned"), [("http://portail.example", True), ("http://127.0.0.1:8000/x", False)])
