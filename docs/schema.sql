@@ -58,13 +58,15 @@ CREATE TABLE public.deliveries (
     due_at timestamp with time zone NOT NULL,
     leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
+    own_failures integer DEFAULT 0 NOT NULL,
     tried_at timestamp with time zone,
     given_up boolean DEFAULT false NOT NULL,
-    CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0))
+    CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT deliveries_own_failures_check CHECK ((own_failures >= 0))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000');
 
-COMMENT ON TABLE public.deliveries IS 'Notifications of the outbox not delivered yet. Narrow and deleted from, so that a claim costs the same with any history. tried_at: the first attempt; those given up stay.';
+COMMENT ON TABLE public.deliveries IS 'Notifications of the outbox not delivered yet. Narrow and deleted from, so that a claim costs the same with any history. own_failures: of its attempts, those that failed while its portal was not down; tried_at: the first attempt; those given up stay.';
 
 CREATE TABLE public.delivery_attempts (
     outbox_id bigint NOT NULL,

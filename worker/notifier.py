@@ -157,7 +157,7 @@ def _result(due: DueNotification, attempt: Attempt, target: str) -> Result:
         status=attempt.status,
         error=attempt.error,
         milliseconds=attempt.milliseconds,
-        pause_seconds=None if delivered else retry_seconds(due.attempts, attempt.retry_after_seconds),
+        pause_seconds=None if delivered else retry_seconds(due.own_failures + 1, attempt.retry_after_seconds),
         wish_seconds=0.0 if delivered else attempt.retry_after_seconds or 0.0,
         disabled_for=target if attempt.outcome is SendOutcome.GONE else None,
     )

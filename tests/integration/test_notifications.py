@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from worker.notifier import Notifier
 from worker.portals.port import Attempt, DueNotification, PortalConfig
 from worker.portals.sending import Portal
 from worker.store import deliveries as stored
-from worker.store.deliveries import Deliveries, Room, notifications
+from worker.store.deliveries import Deliveries, Result, Room, notifications
 from worker.store.postgres import PostgresStore
 from worker.store.views import Views
 
@@ -306,6 +307,87 @@ async def test_gone_disables_the_portal_until_its_address_changes_or_somebody_re
     assert portal.versions == {"F-1": [1], "F-2": [1]}
 
 
+async def test_a_portal_that_takes_something_again_is_not_disabled_any_more(world: World) -> None:
+    """Its address changed, and the new one answers: nothing says any more that it wants nothing."""
+    async with listening() as portal, listening() as other:
+        portal.answers = [web.Response(status=410)]
+        await change(world, "F-1", times=1)
+
+        async def disabled() -> bool:
+            return bool(await world.rows("SELECT 1 FROM portals WHERE disabled_for IS NOT NULL"))
+
+        async with notifying(world, to(portal)):
+            await until(disabled)
+        await due_now(world)
+        async with notifying(world, to(other)):
+            await until(lambda: all_told(world))
+        assert not await disabled()
+
+
+async def test_sending_one_again_enables_its_portal_alone(world: World) -> None:
+    """By id, from somebody who may see both: the other portal, which wants nothing, stays disabled."""
+    await change(world, "F-1", times=1, regie="r1")
+    await world.rows("INSERT INTO portals (regie, disabled_for) VALUES ('r1', 'x'), ('r2', 'x')")
+    (row,) = await world.rows("SELECT id FROM outbox")
+    assert await Deliveries(world.postgres.pool).resend([row["id"]], ["r1", "r2"]) == 1
+    disabled = await world.rows("SELECT regie FROM portals WHERE disabled_for IS NOT NULL")
+    assert [row["regie"] for row in disabled] == ["r2"]
+
+
+async def test_what_followed_is_told_as_soon_as_nothing_is_before_it(world: World) -> None:
+    """The first is put off for hours, then sent again by hand: the second and third do not wait out its pause."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=500, headers={"Retry-After": "7200"})]
+        await change(world, "F-1", times=3)
+        async with notifying(world, to(portal)) as notifier:
+            await until(lambda: len(portal.requests) == 1)
+
+            async def put_off() -> bool:
+                late = "due_at > clock_timestamp() + interval '1 hour'"
+                return len(await world.rows(f"SELECT 1 FROM deliveries WHERE {late}")) == 3
+
+            await until(put_off)
+            (first,) = await world.rows("SELECT min(id) FROM outbox")
+            await Deliveries(world.postgres.pool).resend([first[0]], None)
+            notifier.wake()
+            await until(lambda: all_told(world))
+    assert portal.versions == {"F-1": [1, 2, 3]}
+
+
+async def test_pauses_do_not_grow_while_the_portal_is_down(world: World) -> None:
+    """What is tried forty times during an outage is due within minutes of its end, also where nothing else is told."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=503) for _ in range(40)]
+        await change(world, "F-1", times=1)
+        async with notifying(world, to(portal)) as notifier:
+            for nth in range(1, 41):
+
+                async def kept(nth: int = nth) -> bool:
+                    return bool(await world.rows(f"SELECT 1 FROM portals WHERE failures = {nth}"))
+
+                await until(kept)
+                if nth < 40:
+                    await due_now(world)
+                    notifier.wake()
+    (row,) = await world.rows("SELECT own_failures, due_at < clock_timestamp() + interval '30 min' FROM deliveries")
+    assert tuple(row) == (5, True)
+
+
+async def test_a_portal_that_is_back_recalls_what_it_failed_and_not_what_it_refuses(world: World) -> None:
+    """Of three that are put off: one the outage's, one that follows, one refused again and again while others went."""
+    await change(world, "F-1", "F-2", times=1)
+    await change(world, "F-2", "F-3", times=1)
+    await change(world, "F-4", times=1)
+    await world.rows("UPDATE deliveries SET due_at = clock_timestamp() + interval '1 hour'")
+    await world.rows("UPDATE deliveries SET own_failures = 6 WHERE subject = 'invoice F-3'")
+    await world.rows("INSERT INTO portals (regie, failures) VALUES ($1, 9)", REGIE)
+    (last,) = await world.rows("SELECT max(id) FROM outbox")
+    answered = Result(last[0], REGIE, 1, "delivered", 200, None, 5, None)
+    await Deliveries(world.postgres.pool).finish([answered])
+    left = await world.rows("SELECT subject FROM deliveries WHERE due_at > clock_timestamp()")
+    assert [row["subject"] for row in left] == ["invoice F-3"]
+
+
 async def test_retry_after_holds_for_the_whole_portal(world: World) -> None:
     """503 with a wish: neither this notification nor another is sent before."""
     async with listening() as portal:
@@ -354,16 +436,30 @@ async def test_an_inner_address_is_not_connected_to(world: World, host: str) -> 
     assert portal.requests == []
 
 
-async def test_a_name_that_changes_its_answer_gains_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address judged is the one connected to: of several, only the allowed; none after a rebinding."""
-    answers = [["10.0.0.1", "127.0.0.1"], ["127.0.0.1"]]
+@dataclass
+class NameServer:
+    """Answers about names under `example`; the rest is the system's."""
 
-    async def getaddrinfo(_loop: object, _host: str, port: int, **_: object) -> list[Any]:
-        found = answers.pop(0) if len(answers) > 1 else answers[0]
+    addresses: list[list[str]] = field(default_factory=list)
+    silent: threading.Event | None = None
+
+    def __call__(self, host: str, port: int, *more: Any, **told: Any) -> list[Any]:  # noqa: ANN401 (as getaddrinfo)
+        """The next answer, or none until the test ends."""
+        if not host.endswith(".example"):
+            return self.system(host, port, *more, **told)
+        if self.silent is not None:
+            self.silent.wait(60)
+            raise socket.gaierror
+        found = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
+    system = staticmethod(socket.getaddrinfo)
+
+
+async def test_a_name_that_changes_its_answer_gains_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address judged is the one connected to: of several, only the allowed; none after a rebinding."""
     async with listening() as portal:
-        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", NameServer([["10.0.0.1", "127.0.0.1"], ["127.0.0.1"]]))
         url = portal.url.replace("127.0.0.1", "portail.example")
         sender = Portal(PortalConfig(regie=REGIE, url=url, secrets=(SECRET,)))
         await change(world, "F-1", times=1)
@@ -373,6 +469,29 @@ async def test_a_name_that_changes_its_answer_gains_nothing(world: World, monkey
             assert attempt.outcome == "address_forbidden"
         await sender.close()
     assert portal.requests == []
+
+
+async def test_names_that_nobody_resolves_delay_no_other_portal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine portals whose name server is silent, more than the event loop has threads; the tenth is told at once."""
+    answer = threading.Event()
+    async with listening() as portal:
+        for n in range(10):
+            await change(world, *(f"F-{n}-{k}" for k in range(4)), times=1, regie=f"r{n}")
+        monkeypatch.setattr(socket, "getaddrinfo", NameServer(silent=answer))
+        configs = [
+            PortalConfig(regie=f"r{n}", url=f"http://p{n}.example/hook", secrets=(SECRET,), private=True)
+            for n in range(9)
+        ]
+        portal.url = portal.url.replace("127.0.0.1", "localhost")
+        attempts: list[Attempt] = []
+        async with notifying(world, *configs, attempts=attempts) as silent, notifying(world, to(portal, "r9")):
+            await until(lambda: len(portal.heard) == 4)
+            assert attempts == []
+            assert sum(thread.name == "resolves" for thread in threading.enumerate()) == 9  # one look at a time each
+            answer.set()
+            await until(lambda: len(attempts) >= 36)
+            await silent.close()
+    assert {each.outcome for each in attempts} == {"unreachable"}
 
 
 async def test_an_endless_answer_costs_nothing(world: World) -> None:

@@ -38,7 +38,10 @@ class SendOutcome(StrEnum):
 
 
 class DueNotification(Struct, kw_only=True, frozen=True):
-    """A row of the outbox that is to be sent now; `attempts` counts this one."""
+    """A row of the outbox that is to be sent now.
+
+    `attempts` counts this one; `own_failures` those before it that failed while the portal was not down.
+    """
 
     id: int
     regie: str
@@ -46,6 +49,7 @@ class DueNotification(Struct, kw_only=True, frozen=True):
     at: datetime
     data: dict[str, Any]
     attempts: int
+    own_failures: int = 0
 
     @property
     def webhook_id(self) -> str:

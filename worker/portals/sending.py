@@ -12,6 +12,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, D
 from yarl import URL
 
 from worker.portals.addresses import AddressForbiddenError, guarded_sockets
+from worker.portals.names import Names
 from worker.portals.port import Attempt, DueNotification, PortalConfig, SendOutcome
 from worker.portals.retries import retry_after_seconds
 from worker.portals.signing import signed_headers
@@ -48,7 +49,7 @@ class Portal:
             outcome = _meaning(status)
         except TimeoutError:
             outcome, error = SendOutcome.TIMED_OUT, f"no answer within {ATTEMPT_SECONDS:.0f} s"
-        except (ClientError, OSError, ValueError) as failure:
+        except Exception as failure:  # noqa: BLE001 (what a portal's answer provokes in a library is its failure)
             outcome, error = _reason(failure)
         took = int((time.monotonic() - began) * 1000)
         return Attempt(outcome=outcome, status=status, error=error, milliseconds=took, retry_after_seconds=wish)
@@ -72,7 +73,7 @@ class Portal:
         if self._session is None:
             guard = guarded_sockets(private=self._config.private)
             self._session = ClientSession(
-                connector=TCPConnector(limit=AT_ONCE, use_dns_cache=False, socket_factory=guard),
+                connector=TCPConnector(limit=AT_ONCE, resolver=Names(), use_dns_cache=False, socket_factory=guard),
                 timeout=ClientTimeout(total=None),
                 cookie_jar=DummyCookieJar(),
                 headers={"Content-Type": "application/json", "User-Agent": "lettrage"},

@@ -20,7 +20,7 @@ LEASE: Final = timedelta(seconds=20)
 GIVE_UP: Final = timedelta(days=5)
 """After the first attempt, when that long nothing helped: a long weekend, and the day on which somebody mends it."""
 FAILURES_IN_A_ROW: Final = 5
-"""From then on a portal counts as down, not as unlucky."""
+"""From then on a portal counts as down, not as unlucky, and no failure as the notification's own."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """A portal that is down is tried that often, and is told everything within a minute once it is back."""
 ACQUIRE_SECONDS: Final = 10.0
@@ -42,7 +42,7 @@ class Room(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A notification taken to be sent; `attempts` counts this one."""
+    """A notification taken to be sent; `attempts` counts this one, `own_failures` those that its portal's are not."""
 
     id: int
     regie: str
@@ -50,6 +50,7 @@ class Claimed(NamedTuple):
     at: Any
     data: dict[str, Any]
     attempts: int
+    own_failures: int
 
 
 class Result(NamedTuple):
@@ -106,12 +107,12 @@ class Deliveries:
                 answered = sorted({each.regie for each in delivered})
                 back = await conn.fetch(QUERIES.portals_answered, answered, FAILURES_IN_A_ROW)
                 if back:
-                    await conn.execute(QUERIES.recall_deliveries, [row["regie"] for row in back])
+                    await conn.execute(QUERIES.recall_deliveries, [row["regie"] for row in back], FAILURES_IN_A_ROW)
             if failed:
                 ids = [each.id for each in failed]
                 tries = [each.attempts for each in failed]
                 pauses = [each.pause_seconds for each in failed]
-                await conn.execute(QUERIES.retry_deliveries, ids, tries, pauses, GIVE_UP)
+                await conn.execute(QUERIES.retry_deliveries, ids, tries, pauses, GIVE_UP, FAILURES_IN_A_ROW)
                 await conn.execute(QUERIES.put_off_followers, ids)
                 portals = list(map(list, zip(*_portals(failed), strict=True)))
                 await conn.execute(QUERIES.portals_failed, *portals, FAILURES_IN_A_ROW, LONGEST_PAUSE_SECONDS)
@@ -120,7 +121,8 @@ class Deliveries:
         """Have these sent again, of these régies (None: of any); without ids, all that was not delivered. How many."""
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             sent = await conn.fetch(QUERIES.resend, ids, regies)
-            await conn.execute(QUERIES.enable_portals, sorted({row["regie"] for row in sent} | set(regies or ())))
+            meant = regies if ids is None and regies is not None else {row["regie"] for row in sent}
+            await conn.execute(QUERIES.enable_portals, sorted(meant))
         return len(sent)
 
 

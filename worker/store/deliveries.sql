@@ -38,7 +38,7 @@ SET
     tried_at = coalesce(d.tried_at, clock_timestamp())
 FROM outbox AS o
 WHERE d.outbox_id = ANY(ARRAY(SELECT outbox_id FROM due)) AND o.id = d.outbox_id
-RETURNING o.id, o.regie, o.type, o.at, o.data, d.attempts;
+RETURNING o.id, o.regie, o.type, o.at, o.data, d.attempts, d.own_failures;
 
 -- name: deliveries_waiting
 -- Whether something is due at one of these portals that nobody took for a while.
@@ -74,16 +74,32 @@ FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $5::integer[])
     AS n (outbox_id, outcome, status, error, milliseconds);
 
 -- name: end_deliveries
--- Delivered: whoever else may be sending it, its portal has it.
-DELETE FROM deliveries
-WHERE outbox_id = ANY($1::bigint[]);
+-- Delivered: whoever else may be sending it, its portal has it. What followed it waits for nothing now.
+WITH ended AS (
+    DELETE FROM deliveries
+    WHERE outbox_id = ANY($1::bigint[])
+    RETURNING regie, subject
+)
+
+UPDATE deliveries AS f
+SET due_at = clock_timestamp()
+FROM ended AS e
+WHERE
+    f.regie = e.regie
+    AND f.subject = e.subject
+    AND f.outbox_id <> ALL($1::bigint[])
+    AND NOT f.given_up
+    AND f.due_at > clock_timestamp();
 
 -- name: retry_deliveries
--- Not delivered: again later, or given up; unless another process has taken it meanwhile.
+-- Not delivered: again later, or given up; unless another process has taken it meanwhile. What a portal does that is down
+-- says nothing about a notification: its pauses grow no longer for that.
 UPDATE deliveries AS d
 SET
     leased_until = '-infinity',
     due_at = clock_timestamp() + n.pause_seconds * interval '1 second',
+    own_failures = d.own_failures
+    + (coalesce((SELECT p.failures FROM portals AS p WHERE p.regie = d.regie), 0) < $5::integer)::integer,
     given_up = d.tried_at < clock_timestamp() - $4::interval
 FROM unnest($1::bigint[], $2::integer[], $3::float8[]) AS n (outbox_id, attempts, pause_seconds)
 WHERE d.outbox_id = n.outbox_id AND d.attempts = n.attempts;
@@ -125,18 +141,18 @@ SET
     );
 
 -- name: portals_answered
--- These delivered something; answers those that had failed so often that everything of theirs may have been put off.
+-- These delivered something, so they want to be told; answers those that were down, of which much may have been put off.
 WITH before AS (
     SELECT regie, failures
     FROM portals
-    WHERE regie = ANY($1::text[]) AND failures > 0
+    WHERE regie = ANY($1::text[]) AND (failures > 0 OR disabled_for IS NOT NULL)
     ORDER BY regie
     FOR UPDATE
 ),
 
 reset AS (
     UPDATE portals AS p
-    SET failures = 0
+    SET failures = 0, disabled_for = NULL
     WHERE p.regie = ANY(ARRAY(SELECT regie FROM before))
 )
 
@@ -144,11 +160,12 @@ SELECT regie FROM before
 WHERE failures >= $2;
 
 -- name: recall_deliveries
--- A portal is back: what was put off while it was not is due, in its order. What another is writing is left to it.
+-- A portal is back: what was put off while it was not is due, in its order. What it refuses again and again while it takes
+-- others keeps its own pace; what another is writing is left to it.
 WITH put_off AS (
     SELECT outbox_id
     FROM deliveries
-    WHERE regie = ANY($1::text[]) AND NOT given_up AND due_at > clock_timestamp()
+    WHERE regie = ANY($1::text[]) AND NOT given_up AND own_failures <= $2::integer AND due_at > clock_timestamp()
     ORDER BY outbox_id
     FOR UPDATE SKIP LOCKED
 )
@@ -181,7 +198,7 @@ WHERE
     AND ($2::text[] IS NULL OR o.regie = ANY($2::text[]))
 ORDER BY o.id
 ON CONFLICT (outbox_id) DO UPDATE
-SET due_at = excluded.due_at, attempts = 0, tried_at = NULL, given_up = false
+SET due_at = excluded.due_at, attempts = 0, own_failures = 0, tried_at = NULL, given_up = false
 RETURNING d.regie;
 
 -- name: enable_portals

@@ -4,6 +4,8 @@ import itertools
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.notifications import outbox_id, webhook_id
 from worker.portals.retries import retry_after_seconds, retry_seconds
@@ -42,6 +44,9 @@ def test_a_portals_wish_is_honoured() -> None:
         ("soon", None),
         ("-5", None),
         ("1" * 500, DAY),
+        ("Wed, 25 Nov 2026 12:00:30 +99999999999999999999", None),
+        ("Wed, 25 Nov 2026 13:00:30 +0100", 30.0),
+        ("Wed, 25 Nov 2027 12:00:00 GMT", DAY),
         (None, None),
         ("", None),
     ],
@@ -49,6 +54,13 @@ def test_a_portals_wish_is_honoured() -> None:
 def test_retry_after_in_both_forms(header: str | None, seconds: float | None) -> None:
     """Seconds or a date; anything else is as if it were not there."""
     assert retry_after_seconds(header, NOW) == seconds
+
+
+@given(st.one_of(st.text(), st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ [+-]?\w+")))
+def test_no_header_breaks_anything(header: str) -> None:
+    """Whatever a portal sends is a pause of up to a day, or nothing."""
+    seconds = retry_after_seconds(header, NOW)
+    assert seconds is None or 0 <= seconds <= DAY
 
 
 def test_an_id_names_its_place() -> None:

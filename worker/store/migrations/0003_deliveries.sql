@@ -7,10 +7,11 @@ CREATE TABLE deliveries (
     due_at timestamptz NOT NULL,
     leased_until timestamptz NOT NULL DEFAULT '-infinity',
     attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    own_failures integer NOT NULL DEFAULT 0 CHECK (own_failures >= 0),
     tried_at timestamptz,
     given_up boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-COMMENT ON TABLE deliveries IS 'Notifications of the outbox not delivered yet. Narrow and deleted from, so that a claim costs the same with any history. tried_at: the first attempt; those given up stay.';
+COMMENT ON TABLE deliveries IS 'Notifications of the outbox not delivered yet. Narrow and deleted from, so that a claim costs the same with any history. own_failures: of its attempts, those that failed while its portal was not down; tried_at: the first attempt; those given up stay.';
 CREATE INDEX deliveries_due ON deliveries (regie, due_at, outbox_id) WHERE NOT given_up;
 CREATE INDEX deliveries_subject ON deliveries (regie, subject, outbox_id) WHERE NOT given_up;
 
