@@ -23,6 +23,8 @@ ATTEMPT_SECONDS: Final = 15.0
 """What a portal may take to answer; the contract's."""
 MAX_ANSWER_BYTES: Final = 16_384
 """Of an answer whose status is all that counts; a longer one costs its connection."""
+IDLE_SECONDS: Final = 2.0
+"""A connection kept longer may be hung up by its portal just as something is sent: many servers wait 5 s."""
 DRAIN_SECONDS: Final = 1.0
 """For reading the rest of an answer whose status is known."""
 
@@ -73,7 +75,13 @@ class Portal:
         if self._session is None:
             guard = guarded_sockets(private=self._config.private)
             self._session = ClientSession(
-                connector=TCPConnector(limit=AT_ONCE, resolver=Names(), use_dns_cache=False, socket_factory=guard),
+                connector=TCPConnector(
+                    limit=AT_ONCE,
+                    keepalive_timeout=IDLE_SECONDS,
+                    resolver=Names(),
+                    use_dns_cache=False,
+                    socket_factory=guard,
+                ),
                 timeout=ClientTimeout(total=None),
                 cookie_jar=DummyCookieJar(),
                 headers={"Content-Type": "application/json", "User-Agent": "lettrage"},
