@@ -24,6 +24,10 @@ CentsOrZero = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
 RegieCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}\Z")]
+ResolutionName = Annotated[str, Meta(pattern=r"^(refunded|credited|written_off|explained)\Z")]
+"""One of `schemas.records.Resolution`."""
+Comment = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*\Z")]
+"""A person's reason, for the next one who looks: never blank."""
 Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 
 
@@ -176,10 +180,12 @@ class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True, omit
     """Ours: a person closed a discrepancy, for the amount that they saw."""
 
     regie: RegieCode
-    id: str
-    resolution: str
+    id: Name
+    resolution: ResolutionName
     amount_cents: CentsOrZero
-    comment: Text
+    comment: Comment
+    by: Name | None = None
+    """The client's name in the configuration, or who sat at the command line."""
 
 
 DATA: dict[EventType, type[Struct]] = {

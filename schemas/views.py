@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from schemas.decisions import Outcome
-from schemas.records import DiscrepancyKind, DiscrepancyState, InvoiceState, PaymentState
+from schemas.records import DiscrepancyKind, DiscrepancyState, InvoiceState, PaymentState, Resolution
 
 
 class InvoiceCounts(Struct, kw_only=True):
@@ -113,6 +113,40 @@ class DiscrepancyView(Struct, kw_only=True):
     amount_cents: int
     detail: dict[str, str]
     state: DiscrepancyState
+    regie: str
+    resolution: Resolution | None = None
+    """The latest one; of an open discrepancy: it was closed once, and more came."""
+    comment: str | None = None
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    """A client's name, or who sat at the command line."""
+
+
+class MoneySide(Struct, kw_only=True):
+    """What money says of a discrepancy: one payment, what came in for it and what was given back."""
+
+    reference: str
+    state: PaymentState
+    amount_cents: int
+    received_cents: int
+    refunded_cents: int
+
+
+class BooksSide(Struct, kw_only=True):
+    """What the books say of a discrepancy: one invoice."""
+
+    number: str
+    state: InvoiceState
+    amount_cents: int
+    paid_by: str | None
+
+
+class BothSides(Struct, kw_only=True):
+    """A discrepancy with the payments and the invoices that it is about; none: nobody has named them yet."""
+
+    discrepancy: DiscrepancyView
+    money: list[MoneySide]
+    books: list[BooksSide]
 
 
 class EventView(Struct, kw_only=True):

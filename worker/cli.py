@@ -20,6 +20,10 @@ COMMANDS: Final = {
     "invoices": ("worker.commands.lookups:invoices", "Look at an invoice."),
     "payments": ("worker.commands.lookups:payments", "Look at a payment."),
     "notifications": ("worker.commands.notifications:notifications", "Look at what portals were told; tell it again."),
+    "discrepancies": (
+        "worker.commands.discrepancies:discrepancies",
+        "See what money and books disagree about; close it.",
+    ),
     "migrate": ("worker.commands.schema:migrate", "Bring the database's schema to what this version needs."),
     "web": ("worker.commands.processes:web", "Serve the HTTP API."),
     "worker": ("worker.commands.processes:worker", "Reconcile events as soon as they are stored."),

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from hashlib import md5
 from typing import Any
 
 import asyncpg
@@ -16,7 +17,7 @@ import pytest
 
 from tests.conftest import database
 from tests.integration.worlds import POLICY, REGIE
-from worker.store import postgres
+from worker.store import postgres, resolutions
 from worker.store import views as reading
 from worker.store.postgres import PostgresStore
 from worker.store.rows import json_text, numbers
@@ -363,6 +364,15 @@ async def test_open_discrepancies_come_page_by_page(explain_view: Explainer) -> 
     """A page costs a page, whatever was explained before."""
     plan = await explain_view(reading.QUERIES.discrepancies, REGIE, "open", None, None, 101)
     assert_looked_up(plan, 1_000, "discrepancies_open")
+
+
+async def test_a_discrepancy_is_looked_up_with_both_its_sides(explain_view: Explainer) -> None:
+    """By its id, and from there its payment, its invoices, and who resolved it."""
+    key = md5(b"21", usedforsecurity=False).hexdigest()
+    plan = await explain_view(resolutions.QUERIES.discrepancies, [key], *[None] * 6, 1)
+    assert_looked_up(plan, 80, "discrepancies_pkey", "payments_pkey", "invoices_pkey")
+    resolved = await explain_view(resolutions.QUERIES.resolutions, "lettrage", f"/discrepancies/{key}")
+    assert_looked_up(resolved, 10, "events_client_source_id_key")
 
 
 @pytest.mark.parametrize("view", ["payable", "history", None])

@@ -613,6 +613,20 @@ KEPT = (
         (WAITING + "a_known_reference_without_an_owner_meets_its_payment",),
     ),
     Mutation(
+        "another régie's discrepancy is in the dossier",
+        "worker/store/grouping.py",
+        "known is not None and known.regie == regie",
+        "known is not None",
+        ("tests/integration/web/test_resolving.py::test_an_archive_of_one_regie_closes_nothing_of_another",),
+    ),
+    Mutation(
+        "what a person saw is not what is closed",
+        "worker/store/resolutions.py",
+        "    if wanted.amount_cents not in (None, shown.amount_cents):\n        return Refusal.AMOUNT_CHANGED\n",
+        "",
+        ("tests/integration/web/test_resolving.py::test_the_amount_that_was_seen_is_what_is_closed",),
+    ),
+    Mutation(
         "a dossier that grew is decided as it was",
         POSTGRES,
         "        if row.payment_id not in loaded.payments or row.invoice_id not in loaded.invoices:\n"

@@ -98,6 +98,12 @@ def _reference(reference_id: int) -> Node:
     return 3 * reference_id + 2
 
 
+def _discrepancy(loaded: Loaded, regie: str, key: str) -> Node:
+    """The node of a discrepancy that an event of `regie` names; another régie's is none of its business."""
+    known = loaded.discrepancies.get(key)
+    return key if known is not None and known.regie == regie else f"{regie} {key}"
+
+
 class _Sets:
     """Disjoint sets: what was joined, however indirectly, has one root. What was never joined is alone."""
 
@@ -163,7 +169,7 @@ def _join_events(loaded: Loaded, sets: _Sets, events: Sequence[Event]) -> dict[i
         nodes += [references[regie, name] for name in keys.references]
         nodes += [invoices[regie, name] for name in keys.invoices]
         nodes += [references[regie, name] for name in keys.looked_up if (regie, name) in references]
-        nodes += keys.discrepancies
+        nodes += [_discrepancy(loaded, regie, key) for key in keys.discrepancies]
         seat = seats[event.place] = nodes[0]
         for node in nodes[1:]:
             sets.join(node, seat)

@@ -237,7 +237,7 @@ def _payment(row: Mapping[str, Any]) -> PaymentView:
 
 
 def _discrepancy(row: Mapping[str, Any]) -> DiscrepancyView:
-    return DiscrepancyView(**{**row, "detail": _detail_of.decode(row["detail"])})
+    return msgspec.convert({**row, "detail": _detail_of.decode(row["detail"])}, DiscrepancyView)
 
 
 def _event(row: Mapping[str, Any]) -> EventView:

@@ -159,8 +159,24 @@ WHERE p.regie = $1 AND p.reference = $2 AND p.state IS NOT NULL;
 
 -- name: discrepancies
 -- $1 régie, $2 state or NULL, $3 and $4 opened_at and id of the last one seen or NULL, $5 how many: oldest first.
-SELECT d.id, d.kind, d.opened_at, d.payment, d.invoice, d.amount_cents, d.detail, d.state
+-- Who resolved it and when is told by the event that did: its source names the discrepancy, so that it is looked up.
+SELECT
+    d.id, d.kind, d.opened_at, d.payment, d.invoice, d.amount_cents, d.detail, d.state, d.regie,
+    d.resolution, d.comment, r.resolved_at, r.resolved_by
 FROM discrepancies AS d
+LEFT JOIN LATERAL (
+    SELECT e.received_at AS resolved_at, e.data ->> 'by' AS resolved_by
+    FROM events AS e
+    JOIN outcomes AS o ON o.place = e.place AND o.outcome = 'applied'
+    WHERE
+        d.resolution IS NOT NULL
+        AND e.client = 'lettrage'
+        AND e.source = '/discrepancies/' || d.id
+        AND e.type = 'fr.lettrage.discrepancy.resolved.v1'
+        AND e.data ->> 'id' = d.id
+    ORDER BY o.applied_seq DESC
+    LIMIT 1
+) AS r ON true
 WHERE
     d.regie = $1
     AND ($2::text IS NULL OR d.state = $2)

@@ -18,6 +18,7 @@ from worker.processes import unless_stopped
 from worker.settings import Settings
 from worker.store.outcomes import Outcomes
 from worker.store.port import StoreUnavailableError
+from worker.web.admin import Admin
 from worker.web.callbacks import CallbacksIn
 from worker.web.connections import Runner
 from worker.web.events import EventsIn
@@ -68,6 +69,7 @@ def create_app(app: App) -> web.Application:
         web.post("/v1/callbacks/{regie}", callbacks.take),
         *reading.routes(),
         *Notifications(settings.clients, app.views, app.deliveries, app.bell.ring).routes(),
+        *Admin(settings.clients, app.views, ingest, outcomes).routes(),
         *Operations(app).routes(),
     ]
     for route in routes:

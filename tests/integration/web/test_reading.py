@@ -306,7 +306,8 @@ async def test_discrepancies_page_by_page(api: Api) -> None:
     assert [len(first["items"]), len(second["items"]), second["next_cursor"]] == [2, 1, None]
     assert len({item["id"] for item in items}) == 3
     assert [item["opened_at"] for item in items] == sorted(item["opened_at"] for item in items)
-    assert list(items[0]) == ["id", "kind", "opened_at", "payment", "invoice", "amount_cents", "detail", "state"]
+    keys = ["id", "kind", "opened_at", "payment", "invoice", "amount_cents", "detail", "state"]
+    assert list(items[0]) == [*keys, "regie", "resolution", "comment", "resolved_at", "resolved_by"]
     assert {(item["kind"], item["state"]) for item in items} == {("unverified_callback", "open")}
     assert (await got(api, "/v1/regies/piscine/discrepancies?state=resolved"))["items"] == []
     assert len((await got(api, "/v1/regies/piscine/discrepancies"))["items"]) == 3

@@ -1,0 +1,148 @@
+"""The admin's half of the API: discrepancies are resolved by people. Source: the contract's "Admin"."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from schemas.events import CentsOrZero, Comment, ResolutionName
+from schemas.records import Resolution
+from schemas.views import DiscrepancyView
+from worker.settings import Client
+from worker.store.outcomes import Outcomes
+from worker.store.resolutions import Desk, Refusal, Resolved, Wanted, find_one, resolve
+from worker.store.views import Views
+from worker.web.access import caller, check_regie
+from worker.web.answers import json_answer
+from worker.web.bodies import body_of, refuse_encoded
+from worker.web.cloudevents import decoded
+from worker.web.ingest import Ingest
+from worker.web.preferences import wait_seconds
+from worker.web.problems import (
+    DISCREPANCY_AMOUNT_CHANGED,
+    DISCREPANCY_NOT_FOUND,
+    DISCREPANCY_NOT_OPEN,
+    INVALID_REQUEST,
+    NOT_JSON,
+    RESOLUTION_NOT_APPLICABLE,
+    Problem,
+    Refused,
+)
+from worker.web.shape import faults
+
+MAX_BODY_BYTES: Final = 16_384
+"""A comment has at most 500 characters, each at most twelve bytes of JSON."""
+WAIT_SECONDS: Final = 5
+"""How long a person waits for a resolution to be applied when they do not say: it takes milliseconds."""
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class Asked(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of a request. `amount_cents`: what the person saw; left out, whatever it amounts to now."""
+
+    resolution: ResolutionName
+    comment: Comment
+    amount_cents: CentsOrZero | None = None
+
+
+class Stored(Struct, kw_only=True):
+    """The answer while nobody has applied the resolution; `id` is its event's."""
+
+    id: str
+    status: str
+
+
+class Answered(Stored, kw_only=True):
+    """The answer once it is applied: the discrepancy as read."""
+
+    outcome: str
+    reason: str
+    discrepancy: DiscrepancyView
+
+
+class Admin:
+    """Does what only admins may."""
+
+    def __init__(self, clients: Mapping[str, Client], views: Views, ingest: Ingest, outcomes: Outcomes) -> None:
+        self._clients = clients
+        self._views = views
+        self._ingest = ingest
+        self._outcomes = outcomes
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where each thing is asked for."""
+        return [web.post("/v1/admin/discrepancies/{id}/resolve", self.resolve)]
+
+    async def resolve(self, request: web.Request) -> web.Response:
+        """Close one discrepancy, in the name of the client."""
+        client = caller(request, self._clients, "admin")
+        refuse_encoded(request)
+        asked = _asked(await body_of(request, MAX_BODY_BYTES))
+        shown = await self._shown(request, client)
+        wanted = Wanted(Resolution(asked.resolution), asked.comment, client.name, asked.amount_cents)
+        preferred = wait_seconds(request.headers.getall("Prefer", ()))
+        desk = Desk(self._views, self._ingest.record, self._outcomes.outcome, preferred or WAIT_SECONDS)
+        return _answer(await resolve(shown, wanted, desk), preferred)
+
+    async def _shown(self, request: web.Request, client: Client) -> DiscrepancyView:
+        discrepancy_id = request.match_info["id"]
+        shown = await find_one(self._views, discrepancy_id) if _ID.fullmatch(discrepancy_id) else None
+        if shown is None:
+            raise Refused(DISCREPANCY_NOT_FOUND.problem())
+        check_regie(client, shown.regie)
+        return shown
+
+
+def _asked(body: bytes) -> Asked:
+    """What a body asks for.
+
+    Raises:
+        Refused: 400 for what is no JSON, 422 with every fault of it.
+    """
+    try:
+        value: Any = decoded(body)
+    except ValueError as error:
+        raise Refused(NOT_JSON.problem(str(error))) from None
+    try:
+        return msgspec.convert(value, Asked)
+    except (msgspec.ValidationError, OverflowError):
+        raise Refused(INVALID_REQUEST.problem(errors=faults(value, Asked))) from None
+
+
+def _answer(resolved: Resolved, preferred: int | None) -> web.Response:
+    if resolved.refusal is not None:
+        raise Refused(_problem(resolved))
+    assert resolved.event_id is not None
+    assert resolved.status is not None
+    applied = {} if preferred is None else {"Preference-Applied": f"wait={preferred}"}
+    if resolved.outcome is None:
+        return json_answer(Stored(id=resolved.event_id, status=resolved.status), 202, applied)
+    answered = Answered(
+        id=resolved.event_id,
+        status=resolved.status,
+        outcome=resolved.outcome.outcome,
+        reason=resolved.outcome.reason,
+        discrepancy=resolved.discrepancy,
+    )
+    return json_answer(answered, 200, applied)
+
+
+def _problem(resolved: Resolved) -> Problem:
+    shown = resolved.discrepancy
+    match resolved.refusal:
+        case Refusal.NOT_OPEN:
+            return DISCREPANCY_NOT_OPEN.problem(f"It is {shown.state}")
+        case Refusal.NOT_APPLICABLE:
+            return RESOLUTION_NOT_APPLICABLE.problem(f"Nothing is to be given back for {shown.kind}")
+        case Refusal.AMOUNT_CHANGED if resolved.outcome is None:
+            return DISCREPANCY_AMOUNT_CHANGED.problem(f"It is {shown.amount_cents} cents now; nothing was resolved")
+        case Refusal.AMOUNT_CHANGED:
+            said = f"The resolution counts for what was seen; {shown.amount_cents} cents are open now"
+            return DISCREPANCY_AMOUNT_CHANGED.problem(said)
+        case Refusal.UNKNOWN:
+            return DISCREPANCY_NOT_FOUND.problem()
+        case _:
+            return INVALID_REQUEST.problem("The database refuses this; the log of the server says why")
