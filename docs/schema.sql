@@ -38,6 +38,17 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 
 COMMENT ON TABLE public.asks IS 'When a gateway is asked next. due_at NULL: it called about what no payment-started has named. One row per reference, so one ask in flight.';
 
+CREATE TABLE public.chains (
+    regie text NOT NULL,
+    length bigint NOT NULL,
+    head bytea NOT NULL,
+    last_seq bigint NOT NULL,
+    CONSTRAINT chains_head_check CHECK ((octet_length(head) = 32)),
+    CONSTRAINT chains_length_check CHECK ((length > 0))
+);
+
+COMMENT ON TABLE public.chains IS 'Where each chain ends: a seal that is missing there would else never be missed.';
+
 CREATE TABLE public.charges (
     gateway_reference_id bigint NOT NULL,
     transaction_id text NOT NULL,
@@ -394,11 +405,36 @@ CREATE TABLE public.schema_migrations (
     CONSTRAINT schema_migrations_version_check CHECK ((version > 0))
 );
 
+CREATE TABLE public.seals (
+    regie text NOT NULL,
+    number bigint NOT NULL,
+    sealed_at timestamp with time zone NOT NULL,
+    last_seq bigint NOT NULL,
+    places bigint[] NOT NULL,
+    events bytea NOT NULL,
+    applications bytea NOT NULL,
+    previous bytea NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT seals_check CHECK ((octet_length(events) = (32 * cardinality(places)))),
+    CONSTRAINT seals_check1 CHECK ((octet_length(applications) = (32 * cardinality(places)))),
+    CONSTRAINT seals_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT seals_number_check CHECK ((number > 0)),
+    CONSTRAINT seals_places_check CHECK ((cardinality(places) > 0)),
+    CONSTRAINT seals_previous_check CHECK ((octet_length(previous) = 32))
+);
+ALTER TABLE ONLY public.seals ALTER COLUMN events SET STORAGE EXTERNAL;
+ALTER TABLE ONLY public.seals ALTER COLUMN applications SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE public.seals IS 'Events in the order of their application, each with the digests of what came in and of what became of it. Append-only.';
+
 ALTER TABLE ONLY public.adjustments
     ADD CONSTRAINT adjustments_kind_invoice_id_payment_id_fact_id_key UNIQUE NULLS NOT DISTINCT (kind, invoice_id, payment_id, fact_id);
 
 ALTER TABLE ONLY public.asks
     ADD CONSTRAINT asks_pkey PRIMARY KEY (gateway_reference_id);
+
+ALTER TABLE ONLY public.chains
+    ADD CONSTRAINT chains_pkey PRIMARY KEY (regie);
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_pkey PRIMARY KEY (gateway_reference_id, transaction_id);
@@ -463,6 +499,9 @@ ALTER TABLE ONLY public.regies
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.seals
+    ADD CONSTRAINT seals_pkey PRIMARY KEY (regie, number);
+
 CREATE INDEX adjustments_invoice ON public.adjustments USING btree (invoice_id) WHERE (invoice_id IS NOT NULL);
 
 CREATE INDEX adjustments_payment ON public.adjustments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
@@ -489,6 +528,10 @@ CREATE INDEX invoices_account ON public.invoices USING btree (regie, account, id
 
 CREATE INDEX journal_invoice ON public.journal USING btree (invoice_id, id) WHERE (invoice_id IS NOT NULL);
 
+CREATE INDEX journal_place ON public.journal USING btree (place);
+
+CREATE UNIQUE INDEX outcomes_applied_seq ON public.outcomes USING btree (applied_seq);
+
 CREATE INDEX payment_lines_invoice ON public.payment_lines USING btree (invoice_id);
 
 CREATE UNIQUE INDEX payment_lines_one_hold ON public.payment_lines USING btree (invoice_id) WHERE held;
@@ -502,6 +545,8 @@ CREATE INDEX pending_parked ON public.pending USING btree (place) WHERE parked;
 CREATE INDEX pending_subject ON public.pending USING btree (regie, subject) WHERE (subject IS NOT NULL);
 
 CREATE TRIGGER journal_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.journal FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER seals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.seals FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 ALTER TABLE ONLY public.adjustments
     ADD CONSTRAINT adjustments_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES public.invoices(id);

@@ -38,6 +38,7 @@ from worker.store.deliveries import Deliveries
 from worker.store.gauges import Gauges
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
+from worker.store.seals import Sealer
 from worker.store.views import Views
 
 Role = Literal["web", "worker", "clock"]
@@ -91,6 +92,7 @@ class App:
         portals = [Portal(config) for config in portals_of(settings)]
         self.deliveries = Deliveries(store.pool)
         self._notifier = Notifier(self.deliveries, portals, _count_notification)
+        self._sealer = Sealer(store.pool)
         self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
         callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
         self._sweep = Lane(self._reconciler.end_due_holds)
@@ -167,6 +169,10 @@ class App:
     async def end_due_holds(self) -> None:
         """Write the end of every hold that is over, once at a time here. Raises whatever the store does."""
         await self._sweep.run()
+
+    async def seal(self) -> bool:
+        """Seal some of what was applied; True when more waits. Raises whatever the database does."""
+        return await self._sealer.seal()
 
     async def _time_out(self) -> None:
         """Sweep, then take what a sweep set aside as an event of this queue: it is a fact like others."""

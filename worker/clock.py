@@ -1,4 +1,4 @@
-"""The clock: ends holds the moment they are over, and drains what nobody picked up.
+"""The clock: ends holds the moment they are over, drains what nobody picked up, and seals what was applied.
 
 Any number may run at once: nothing here is theirs, and every step is safe to do twice. The database's clock decides;
 this process's only says how long to sleep. Source: design.md, "Deadlines and gateways" and rules 1 and 7.
@@ -23,6 +23,10 @@ RING_AFTER_SECONDS: Final = 0.2
 """An event that waits longer has lost its bell, or its next attempt is due: ring for it."""
 DRAIN_AFTER_SECONDS: Final = 0.5
 """An event that waits longer is drained here: no worker hears, or none has time."""
+SEAL_SECONDS: Final = 1.0
+"""Between two looks at what was applied and is not sealed yet."""
+SEAL_ON_SECONDS: Final = 0.05
+"""Between two batches while more wait: the work, and the ends of holds, come first."""
 BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 """After each failure in a row; recovery is noticed within the last."""
 
@@ -50,6 +54,10 @@ class Timepiece(Protocol):
         """Wake whoever drains that queue."""
         ...
 
+    async def seal(self) -> bool:
+        """Seal some of what was applied; True when more waits."""
+        ...
+
 
 class Clock:
     """Sweeps and watches until told to stop, whatever fails meanwhile."""
@@ -64,6 +72,7 @@ class Clock:
         await asyncio.gather(
             _repeat(self._sweep, Outage("sweep_failing", "sweep_works"), stop),
             _repeat(self._watch, Outage("watch_failing", "watch_works"), stop),
+            _repeat(self._seal, Outage("sealing_failing", "sealing_works"), stop),
         )
         await asyncio.gather(*self._draining, return_exceptions=True)
 
@@ -84,6 +93,10 @@ class Clock:
         for queue in await self._app.waiting(DRAIN_AFTER_SECONDS) if unheard else ():
             self._drain_beside(queue)
         return WATCH_SECONDS
+
+    async def _seal(self) -> float:
+        """Seal a batch; seconds until the next."""
+        return SEAL_ON_SECONDS if await self._app.seal() else SEAL_SECONDS
 
     def _drain_beside(self, queue: Queue) -> None:
         """Drain without waiting for it: a slow gateway must not keep the other queues."""

@@ -147,6 +147,10 @@ class Process:
         """Wake whoever drains that queue."""
         self.world.ring(queue)
 
+    async def seal(self) -> bool:
+        """Nothing is sealed here: tests with real transactions say what sealing does."""
+        return False
+
     async def run_clock(self) -> None:
         """Be a clock until killed."""
         await Clock(self).run(asyncio.Event())

@@ -20,6 +20,7 @@ class FakeApp:
         self.deadline: float | None = None
         self.unheard: list[Queue] = []
         self.overdue: list[Queue] = []
+        self.unsealed = 0
         self.fails: Callable[[], None] = lambda: None
         self.gateway_answers = asyncio.Event()
         self.gateway_answers.set()
@@ -50,6 +51,15 @@ class FakeApp:
         """Nobody hears."""
         self.did.put_nowait(f"ring {queue}")
 
+    async def seal(self) -> bool:
+        """A batch is sealed each time, as long as batches wait."""
+        self.fails()
+        if self.unsealed == 0:
+            return False
+        self.unsealed -= 1
+        self.did.put_nowait(f"seal, {self.unsealed} wait")
+        return self.unsealed > 0
+
     async def until(self, deed: str) -> list[str]:
         """What was done until that was done, in order."""
         deeds = []
@@ -78,7 +88,7 @@ def app() -> FakeApp:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses a hundredth as long."""
-    for name in ("TICK_SECONDS", "WATCH_SECONDS"):
+    for name in ("TICK_SECONDS", "WATCH_SECONDS", "SEAL_SECONDS", "SEAL_ON_SECONDS"):
         monkeypatch.setattr(clock, name, getattr(clock, name) / 100)
     monkeypatch.setattr(clock, "BACKOFF_SECONDS", (0.001, 0.002))
 
@@ -176,3 +186,12 @@ async def test_a_lane_runs_again_after_a_failure() -> None:
         await lane.run()
     await lane.run()
     assert failures == []
+
+
+async def test_what_was_applied_is_sealed_batch_after_batch(app: FakeApp) -> None:
+    """As long as more waits, the next batch follows soon; the holds are looked at meanwhile."""
+    app.unsealed = 3
+    async with running(app):
+        deeds = await app.until("seal, 0 wait")
+    assert [deed for deed in deeds if deed.startswith("seal")] == ["seal, 2 wait", "seal, 1 wait", "seal, 0 wait"]
+    assert "look" in deeds
