@@ -19,8 +19,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from schemas.decisions import Done, Outcome
-from schemas.events import EventType, Queue
+from schemas.decisions import Applied, Done, Outcome
+from schemas.events import ASKS, Event, EventType, Queue
+from worker.domain.reasons import Reason
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """The text format that every Prometheus reads."""
@@ -72,6 +73,20 @@ NOTIFICATION_SECONDS: Final = Histogram(
     "How long attempts to tell a portal took.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20),
 )
+CALLBACKS: Final = Counter("lettrage_callbacks", "Callbacks of gateways that got their outcome.", ["regie"])
+UNVERIFIED_CALLBACKS: Final = Counter(
+    "lettrage_unverified_callbacks", "Callbacks that proved nothing: forged, broken, or a wrong secret here.", ["regie"]
+)
+FOUND_BY_ASKING: Final = Counter(
+    "lettrage_found_by_asking", "Payments that a question found paid while no callback about them waited.", ["regie"]
+)
+UNAUTHORISED_ASKS: Final = Counter(
+    "lettrage_unauthorised_asks", "Questions that a gateway refused because it does not know the régie.", ["regie"]
+)
+UNAVAILABLE_ANSWERS: Final = Counter(
+    "lettrage_unavailable_answers",
+    "Requests answered 503, because the database did not answer or too many waited for it.",
+)
 CLIENT_CLOCK_SKEW_SECONDS: Final = Gauge(
     "lettrage_client_clock_skew_seconds",
     "From the time that a client gave its latest payment-started to its receipt; negative: its clock is ahead.",
@@ -93,6 +108,10 @@ STATE_READ_ERRORS: Final = Counter(
 )
 
 
+MONEY_CAME: Final = frozenset({Reason.MONEY_RECEIVED, Reason.MONEY_RECEIVED_LATE, Reason.MONEY_RECEIVED_PROVISIONALLY})
+"""What an answer brings that is about money nobody knew of."""
+
+
 class StateGauge(NamedTuple):
     """A gauge whose values are read from the database when somebody scrapes."""
 
@@ -108,7 +127,12 @@ STATE_GAUGES: Final = {
     "parked_events": StateGauge("Events that failed too often and wait for a person.", ()),
     "invoices": StateGauge("Invoices in each state.", ("regie", "state")),
     "invoices_euros": StateGauge("What the invoices in each state amount to.", ("regie", "state")),
+    "paid_euros": StateGauge("What payments received from gateways, reversals taken off.", ("regie",)),
+    "refunded_euros": StateGauge("What was given back of payments, credit notes included.", ("regie",)),
+    "to_give_back_euros": StateGauge("What open discrepancies say is to be given back to families.", ("regie",)),
+    "late_payments": StateGauge("Payments whose money came after their hold's end.", ("regie",)),
     "overdue_holds": StateGauge("Holds that are over and not written so.", ("regie",)),
+    "oldest_overdue_hold_seconds": StateGauge("Since when the first of them is over; 0 without any.", ("regie",)),
     "oldest_hold_seconds": StateGauge("Age of the oldest hold; 0 without any.", ("regie",)),
     "undelivered_notifications": StateGauge(
         "Notifications not delivered: waiting for their first attempt, failing, or given up.", ("regie", "state")
@@ -116,6 +140,14 @@ STATE_GAUGES: Final = {
     "disabled_portals": StateGauge("1 where a régie's portal answered 410 and is told nothing, else 0.", ("regie",)),
     "discrepancies": StateGauge("Open discrepancies.", ("regie", "kind")),
     "discrepancies_euros": StateGauge("What the open discrepancies amount to.", ("regie", "kind")),
+    "oldest_discrepancy_seconds": StateGauge(
+        "How long the oldest open discrepancy has been open; 0 without any.", ("regie",)
+    ),
+    "process_connections": StateGauge("Database connections of each kind of process; 0: none runs.", ("role",)),
+    "lost_events": StateGauge(
+        "Of the latest 100000 events, those that neither wait nor have an outcome; always 0.", ()
+    ),
+    "state_age_seconds": StateGauge("How old the values are that each reading of the database gave.", ("reading",)),
 }
 
 
@@ -139,9 +171,30 @@ def reconciled(done: Done) -> None:
     for (kind, outcome), count in Tally((event.type, applied.outcome) for event, applied in done.applied).items():
         EVENTS.labels(kind, outcome).inc(count)
     EVENT_SECONDS.observe_all([(done.decided_at - event.received_at).total_seconds() for event, _ in done.applied])
-    for regie, count in Tally(regie for regie, _ in done.lateness).items():
-        REACTIVATIONS.labels(regie).inc(count)
+    _add(REACTIVATIONS, (regie for regie, _ in done.lateness))
     REACTIVATION_LATENESS.observe_all([seconds for _, seconds in done.lateness])
+    _tell_evidence(done.applied)
+
+
+def know_regies(regies: Iterable[str]) -> None:
+    """Show the series of these régies from the start: a rate needs the zero before the first event."""
+    for regie in regies:
+        for counter in (REACTIVATIONS, CALLBACKS, UNVERIFIED_CALLBACKS, FOUND_BY_ASKING, UNAUTHORISED_ASKS):
+            counter.labels(regie)
+
+
+def _tell_evidence(applied: Sequence[tuple[Event, Applied]]) -> None:
+    """Count what gateways said by themselves, and what they said only when asked."""
+    callbacks = [(event.regie, said.reason) for event, said in applied if event.type is EventType.GATEWAY_CALLBACK]
+    _add(CALLBACKS, (regie for regie, _ in callbacks))
+    _add(UNVERIFIED_CALLBACKS, (regie for regie, reason in callbacks if reason == Reason.UNVERIFIED_CALLBACK))
+    answers = [(event, said.reason) for event, said in applied if event.type is EventType.GATEWAY_REPORT]
+    _add(FOUND_BY_ASKING, (event.regie for event, reason in answers if event.source == ASKS and reason in MONEY_CAME))
+
+
+def _add(counter: Counter, regies: Iterable[str]) -> None:
+    for regie, count in Tally(regies).items():
+        counter.labels(regie).inc(count)
 
 
 def _processes() -> CollectorRegistry:

@@ -259,6 +259,10 @@ class Receipt(Struct, kw_only=True):
     status: str
 
 
+ASKS = "/asks"
+"""Source of the report of a question that no callback waited for."""
+
+
 def report_key(client: str, source: str, event_id: str) -> tuple[str, str]:
     """Source and id of the report that speaks for a callback: made of the callback's own, which an archive keeps.
 

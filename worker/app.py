@@ -26,7 +26,7 @@ from worker.asker import Answers, Asker
 from worker.broker import Bell
 from worker.gateways.interpret import interpret
 from worker.gateways.port import Answer, Claim, GatewayConfig, Question
-from worker.gateways.services import Service, services_of
+from worker.gateways.services import OUR_FAULT, Service, services_of
 from worker.lane import Lane
 from worker.notifier import Notifier
 from worker.portals.port import Attempt, PortalConfig, SendOutcome
@@ -85,6 +85,7 @@ class App:
         self.views = views
         self.bell = bell
         self._state = StateGauges(gauges.readings())
+        metrics.know_regies(settings.regies)
         gateways = gateways_of(settings)
         self._services = services_of(gateways)
         self._reconciler = Reconciler(store, Interpreter(gateways), self._tell, lambda: self.ring(Queue.GATEWAY_ASK))
@@ -297,6 +298,8 @@ class _Counted:
         began = time.perf_counter()
         answer = await self._service.ask(regie, question)
         outcome = answer.report.why if answer.report.result is ReportResult.FAILED else _outcome(answer.report)
+        if outcome in OUR_FAULT:
+            metrics.UNAUTHORISED_ASKS.labels(regie).inc()
         _count(self._service.kind_of(regie), f"asked_{outcome}", time.perf_counter() - began)
         return answer
 

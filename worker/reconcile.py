@@ -12,7 +12,7 @@ import structlog
 
 from monitoring.logs import trace_id
 from schemas.decisions import Done
-from schemas.events import Event, EventType, NewEvent, Queue, digest_of, report_key
+from schemas.events import ASKS, Event, EventType, NewEvent, Queue, digest_of, report_key
 from schemas.records import DueAsk
 from schemas.reports import Report, ReportResult
 from worker.domain.decide import decide
@@ -311,7 +311,7 @@ def _own_report(due: DueAsk, answer: Answer) -> NewEvent:
     """The report of an ask that no callback waits for: kept before it is decided, like any other fact."""
     return NewEvent(
         client="lettrage",
-        source="/asks",
+        source=ASKS,
         id=f"{due.regie}/{due.gateway_reference}/{due.asked_at.isoformat()}",
         type=EventType.GATEWAY_REPORT,
         regie=due.regie,

@@ -140,7 +140,70 @@ async def test_overdue_holds_and_the_oldest_holds_age(store: PostgresStore, gaug
     values = await read(gauges)
     assert values["overdue_holds", "enfance"] == 1
     assert 100 <= values["oldest_hold_seconds", "enfance"] < 160
-    assert (values["overdue_holds", "sport"], values["oldest_hold_seconds", "sport"]) == (0, 0)
+    assert 1 <= values["oldest_overdue_hold_seconds", "enfance"] < 60
+    for name in ("overdue_holds", "oldest_overdue_hold_seconds", "oldest_hold_seconds"):
+        assert values[name, "sport"] == 0
+
+
+async def test_what_was_paid_refunded_and_is_to_give_back_in_euros(store: PostgresStore, gauges: Gauges) -> None:
+    """Each equals what the tables say in cents, counted from scratch; a régie without payments shows its zeros."""
+    await reconcile(store, started("P-1"), started("P-2"))
+    await store.pool.execute(
+        "UPDATE payments SET state = 'paid', received_cents = 1150, refunded_cents = 250, hold_over = true,"
+        " settled_at = now(), late = reference = 'P-2'"
+    )
+    await open_discrepancies(store, double_payment=300, overpaid=50, missing=7000, gateway_silent=900)
+    values = await read(gauges)
+    shown = [values[name, "enfance"] for name in ("paid_euros", "refunded_euros", "late_payments")]
+    assert shown == [23.0, 5.0, 1.0]
+    assert values["to_give_back_euros", "enfance"] == 3.5, "what is missing or unsaid is not to give back"
+    for name in ("paid_euros", "refunded_euros", "late_payments", "to_give_back_euros"):
+        assert values[name, "sport"] == 0
+
+
+async def test_the_age_of_the_oldest_discrepancy_counts_the_open_ones_alone(
+    store: PostgresStore, gauges: Gauges
+) -> None:
+    """One that is closed is nobody's work any more, however old."""
+    await open_discrepancies(store, missing=100, overpaid=100)
+    await store.pool.execute(
+        "UPDATE discrepancies SET opened_at = now() - interval '1 h' WHERE kind = 'missing';"
+        "UPDATE discrepancies SET opened_at = now() - interval '9 h', state = 'closed' WHERE kind = 'overpaid'"
+    )
+    values = await read(gauges)
+    assert 3600 <= values["oldest_discrepancy_seconds", "enfance"] < 3700
+    assert values["oldest_discrepancy_seconds", "sport"] == 0
+
+
+async def test_processes_are_seen_by_their_connections(store: PostgresStore, gauges: Gauges, database_url: str) -> None:
+    """A clock that is connected, a worker that is not: no process has to be scraped to be missed."""
+    assert (await read(gauges))["process_connections", "clock"] == 0
+    clock = await PostgresStore.open(database_url, application_name="lettrage clock")
+    values = await read(gauges)
+    assert values["process_connections", "clock"] == 1
+    assert values["process_connections", "worker"] == 0
+    await clock.close()
+
+
+async def test_an_event_that_neither_waits_nor_has_an_outcome_is_lost_and_told(
+    store: PostgresStore, gauges: Gauges
+) -> None:
+    """What waits, is parked or is done is not lost; what left the pending ones without an outcome is."""
+    await reconcile(store, started("P-1"))
+    await store.record([started("P-2"), started("P-3")])
+    await store.pool.execute("UPDATE pending SET parked = true WHERE place = (SELECT max(place) FROM pending)")
+    assert (await read(gauges))["lost_events",] == 0
+    await store.pool.execute("DELETE FROM pending WHERE NOT parked")
+    assert (await read(gauges))["lost_events",] == 1
+
+
+async def open_discrepancies(store: PostgresStore, **cents: int) -> None:
+    """One of each kind."""
+    await store.pool.executemany(
+        "INSERT INTO discrepancies (id, regie, kind, amount_cents, state, opened_at, changed_at)"
+        " VALUES ($1, 'enfance', $1, $2, 'open', now(), now())",
+        list(cents.items()),
+    )
 
 
 async def test_undelivered_notifications_are_counted_by_what_became_of_them(
@@ -161,7 +224,9 @@ async def test_undelivered_notifications_are_counted_by_what_became_of_them(
 
 async def test_every_state_gauge_has_values_and_no_other_is_read(store: PostgresStore, gauges: Gauges) -> None:
     """A gauge that is described and never read would be a gap on every dashboard."""
-    assert {key[0] for key in await read(gauges)} == set(STATE_GAUGES)
+    await store.record([started("P-1")])
+    ages = {"state_age_seconds"}
+    assert {key[0] for key in await read(gauges)} | ages == set(STATE_GAUGES)
 
 
 async def test_with_the_database_gone_the_gauges_are_absent_and_the_answer_is_quick(database_url: str) -> None:

@@ -1,6 +1,7 @@
 """Metrics: the contract's names and labels, a format that Prometheus accepts, values that add up."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring import metrics
 from monitoring.metrics import EVENT_SECONDS, STATE_GAUGES, Sample, exposition, reconciled
 from monitoring.state import StateGauges
 from schemas.decisions import Applied, Done, Outcome
-from schemas.events import Event, EventType
+from schemas.events import ASKS, Event, EventType
+from worker.domain.reasons import Reason
 
 CONTRACT = {
     "lettrage_events": {"type", "outcome"},
@@ -45,6 +47,7 @@ EVERY_STATE_GAUGE = [Sample(name, tuple("x" for _ in gauge.labels), 1.0) for nam
 def shown() -> bytes:
     """A scrape with every metric in it."""
     metrics.REACTIVATIONS.labels("enfance").inc()
+    metrics.know_regies(["enfance"])
     metrics.GATEWAY_REQUESTS.labels("dummy", "signed").inc()
     metrics.GATEWAY_REQUEST_SECONDS.labels("dummy").observe(0.1)
     return exposition(EVERY_STATE_GAUGE)
@@ -74,6 +77,8 @@ def test_no_label_can_name_a_family(shown: bytes) -> None:
         "regie",
         "state",
         "kind",
+        "role",
+        "reading",
         "gateway",
         "queue",
         "client",
@@ -166,7 +171,7 @@ async def test_who_scrapes_at_once_shares_one_reading() -> None:
 
     gauges = StateGauges({"parked": read})
     answers = await asyncio.gather(*(gauges.samples() for _ in range(100)))
-    assert answers == [[Sample("parked_events", (), 1)]] * 100
+    assert {answer[0] for answer in answers} == {Sample("parked_events", (), 1)}
     assert readings == 1
 
 
@@ -180,13 +185,14 @@ async def test_without_the_database_its_gauges_are_absent_and_the_others_stay() 
         return [Sample("parked_events", (), 1)]
 
     before = REGISTRY.get_sample_value("lettrage_state_read_errors_total") or 0.0
-    assert await StateGauges({"a": fail, "b": read}).samples() == [Sample("parked_events", (), 1)]
+    shown = await StateGauges({"a": fail, "b": read}).samples()
+    assert [(sample.gauge, sample.labels) for sample in shown] == [("parked_events", ()), ("state_age_seconds", ("b",))]
     assert REGISTRY.get_sample_value("lettrage_state_read_errors_total") == before + 1
 
 
 async def test_a_reading_that_hangs_does_not_hang_the_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scrape is answered without it, and the next one does not start a second reading."""
-    monkeypatch.setattr("monitoring.state.ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("monitoring.state.FIRST_ANSWER_SECONDS", 0.01)
     readings = 0
     end = asyncio.Event()
 
@@ -203,6 +209,67 @@ async def test_a_reading_that_hangs_does_not_hang_the_scrape(monkeypatch: pytest
     while not await gauges.samples():
         pass
     assert readings == 1
+
+
+async def test_no_scrape_waits_for_counting_and_the_age_of_what_is_shown_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a reading takes its time, a scrape shows the one before, older at each look; then the new one."""
+    monkeypatch.setattr("monitoring.state.FRESH_SECONDS", 0)
+    monkeypatch.setattr("monitoring.state.READING_SHARE", 0)
+    values = itertools.count(1)
+    counting = asyncio.Event()
+    counting.set()
+
+    async def count() -> list[Sample]:
+        await counting.wait()
+        return [Sample("invoices", ("enfance", "paid"), next(values))]
+
+    gauges = StateGauges({"invoices": count})
+    assert [sample.value for sample in await gauges.samples()] == [1, pytest.approx(0, abs=0.5)]
+    counting.clear()
+    (first, age), (second, later) = await gauges.samples(), await gauges.samples()
+    assert (first.value, second.value) == (1, 1)
+    assert (age.gauge, age.labels) == ("state_age_seconds", ("invoices",))
+    assert later.value > age.value > 0
+    counting.set()
+    assert (await gauges.samples())[0].value > 1
+
+
+def test_callbacks_are_counted_by_regie_and_those_that_prove_nothing_apart() -> None:
+    """Of three callbacks one is forged; a payment-started beside them is no callback."""
+    counters = (metrics.CALLBACKS, metrics.UNVERIFIED_CALLBACKS)
+    before = [_of_regie(counter, "cantine") for counter in counters]
+    said = [Reason.MONEY_RECEIVED, Reason.UNVERIFIED_CALLBACK, Reason.RESULT_ALREADY_KNOWN]
+    callbacks = [_decided(EventType.GATEWAY_CALLBACK, "/callbacks/cantine", reason) for reason in said]
+    started = _decided(EventType.PAYMENT_STARTED, "/portail", Reason.HOLD_TAKEN)
+    reconciled(Done(decided_at=datetime.now(UTC), applied=[*callbacks, started]))
+    assert [_of_regie(counter, "cantine") - b for counter, b in zip(counters, before, strict=True)] == [3, 1]
+
+
+def test_money_that_only_a_question_found_is_counted() -> None:
+    """Not the answer that a callback made us ask for, nor one that brought nothing new."""
+    before = _of_regie(metrics.FOUND_BY_ASKING, "cantine")
+    told = [
+        _decided(EventType.GATEWAY_REPORT, ASKS, Reason.MONEY_RECEIVED_LATE),
+        _decided(EventType.GATEWAY_REPORT, ASKS, Reason.RESULT_ALREADY_KNOWN),
+        _decided(EventType.GATEWAY_REPORT, "/callbacks/cantine", Reason.MONEY_RECEIVED),
+    ]
+    reconciled(Done(decided_at=datetime.now(UTC), applied=told))
+    assert _of_regie(metrics.FOUND_BY_ASKING, "cantine") - before == 1
+
+
+def test_a_configured_regie_shows_its_zeros() -> None:
+    """Prometheus sees no increase in a series that begins at one."""
+    metrics.know_regies(["voirie"])
+    for name in ("reactivations", "callbacks", "unverified_callbacks", "found_by_asking", "unauthorised_asks"):
+        assert REGISTRY.get_sample_value(f"lettrage_{name}_total", {"regie": "voirie"}) == 0, name
+
+
+@pytest.mark.parametrize(("histogram", "seconds"), [(EVENT_SECONDS, 5.0), (metrics.REACTIVATION_LATENESS, 1.0)])
+def test_a_histogram_has_a_bucket_where_its_promise_is(histogram: Histogram, seconds: float) -> None:
+    """What docs/slo.md promises is counted, not interpolated."""
+    assert seconds in histogram._upper_bounds
 
 
 @pytest.fixture(scope="session")
@@ -225,6 +292,24 @@ def _event(place: int, received_at: datetime) -> Event:
         received_at=received_at,
         data=None,
     )
+
+
+def _decided(kind: EventType, source: str, reason: Reason) -> tuple[Event, Applied]:
+    event = Event(
+        place=1,
+        client="",
+        source=source,
+        id="1",
+        type=kind,
+        regie="cantine",
+        received_at=datetime.now(UTC),
+        data=None,
+    )
+    return event, Applied(place=1, outcome=Outcome.APPLIED, reason=reason)
+
+
+def _of_regie(counter: Counter, regie: str) -> float:
+    return REGISTRY.get_sample_value(f"{counter._name}_total", {"regie": regie}) or 0.0
 
 
 def _events(outcome: str) -> float:

@@ -8,16 +8,20 @@ import asyncpg
 from monitoring.metrics import Sample
 from schemas.events import EventType
 from schemas.records import DiscrepancyKind, InvoiceState
+from worker.domain.record import GIVES_BACK
 from worker.store.sql import load
 
 QUERIES: Final = load("metrics.sql")
 
 ACQUIRE_SECONDS: Final = 2
 """A scrape does not wait longer for a connection, made or free."""
-QUERY_SECONDS: Final = 10
-"""Longer than counting ten million invoices takes; a scrape that waits for a lock is given up."""
+QUERY_SECONDS: Final = 60
+"""Longer than counting ten million invoices takes on one core of a busy machine."""
+LOCK_TIMEOUT: Final = "2000"
+"""Milliseconds: a migration that alters a table is not waited for."""
 CONNECTIONS: Final = 2
-"""The quick statements do not wait for the slow one."""
+"""The quick statements do not wait long for a slow one."""
+PROCESSES: Final = ("web", "worker", "clock")
 CENTS_PER_EURO: Final = 100
 
 Row = Mapping[str, object] | asyncpg.Record
@@ -38,7 +42,13 @@ class Gauges:
             max_size=CONNECTIONS,
             timeout=ACQUIRE_SECONDS,
             command_timeout=QUERY_SECONDS,
-            server_settings={"application_name": "lettrage metrics", "default_transaction_read_only": "on"},
+            server_settings={
+                "application_name": "lettrage metrics",
+                "default_transaction_read_only": "on",
+                "lock_timeout": LOCK_TIMEOUT,
+                "max_parallel_workers_per_gather": "0",  # counting is in no hurry: one core, never all of them
+                "jit": "off",
+            },
         )
         return cls(pool)
 
@@ -75,11 +85,24 @@ def _invoices(rows: Iterable[Row]) -> Iterator[Sample]:
     yield from _by_regie(rows, "state", "invoices", [state.value for state in InvoiceState])
 
 
-def _holds(rows: Iterable[Row]) -> Iterator[Sample]:
+def _payments(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        regie = (str(row["regie"]),)
+        yield Sample("paid_euros", regie, _number(row["paid_cents"]) / CENTS_PER_EURO)
+        yield Sample("refunded_euros", regie, _number(row["refunded_cents"]) / CENTS_PER_EURO)
+        yield Sample("late_payments", regie, _number(row["late"]))
+
+
+def _oldest_holds(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        yield Sample("oldest_hold_seconds", (str(row["regie"]),), _number(row["oldest_seconds"]))
+
+
+def _overdue(rows: Iterable[Row]) -> Iterator[Sample]:
     for row in rows:
         regie = (str(row["regie"]),)
         yield Sample("overdue_holds", regie, _number(row["overdue"]))
-        yield Sample("oldest_hold_seconds", regie, _number(row["oldest_seconds"]))
+        yield Sample("oldest_overdue_hold_seconds", regie, _number(row["oldest_seconds"]))
 
 
 def _undelivered(rows: Iterable[Row]) -> Iterator[Sample]:
@@ -91,7 +114,27 @@ def _undelivered(rows: Iterable[Row]) -> Iterator[Sample]:
 
 
 def _discrepancies(rows: Iterable[Row]) -> Iterator[Sample]:
-    yield from _by_regie(rows, "kind", "discrepancies", [kind.value for kind in DiscrepancyKind])
+    found = list(rows)
+    yield from _by_regie(found, "kind", "discrepancies", [kind.value for kind in DiscrepancyKind])
+    for regie in {str(row["regie"]) for row in found}:
+        cents = [_number(row["cents"]) for row in found if row["regie"] == regie and row["kind"] in GIVES_BACK]
+        yield Sample("to_give_back_euros", (regie,), sum(cents) / CENTS_PER_EURO)
+
+
+def _oldest_discrepancies(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        yield Sample("oldest_discrepancy_seconds", (str(row["regie"]),), max(0.0, _number(row["oldest_seconds"])))
+
+
+def _processes(rows: Iterable[Row]) -> Iterator[Sample]:
+    connected = {row["role"]: _number(row["connections"]) for row in rows}
+    for role in PROCESSES:
+        yield Sample("process_connections", (role,), connected.get(role, 0.0))
+
+
+def _lost(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        yield Sample("lost_events", (), _number(row["lost"]))
 
 
 def _by_regie(rows: Iterable[Row], label: str, gauge: str, values: list[str]) -> Iterator[Sample]:
@@ -114,8 +157,13 @@ Samples = Callable[[Iterable[Row]], Iterator[Sample]]
 _SAMPLES: Final[dict[str, Samples]] = {
     "pending": _pending,
     "parked": _parked,
-    "invoices": _invoices,
-    "holds": _holds,
-    "undelivered": _undelivered,
+    "overdue": _overdue,
+    "processes": _processes,
     "discrepancies": _discrepancies,
+    "oldest_discrepancies": _oldest_discrepancies,
+    "undelivered": _undelivered,
+    "invoices": _invoices,
+    "payments": _payments,
+    "oldest_holds": _oldest_holds,
+    "lost": _lost,
 }

@@ -1,4 +1,6 @@
 -- State gauges: what a scrape shows of the database. Each statement reads one snapshot and changes nothing.
+-- `invoices`, `payments`, `oldest_holds` and `lost` read a whole table, or much of one: they are counted beside the
+-- scrapes, seldom enough to cost little (monitoring/state.py). The others cost as much as there is to be told.
 
 -- name: pending
 -- Pending events by type, and since when the oldest waits. Places follow the order received.
@@ -28,20 +30,49 @@ LEFT JOIN (
     GROUP BY regie, state
 ) AS i ON i.regie = r.code;
 
--- name: holds
--- Every régie's holds that are over and not written so, and the age of its oldest one.
+-- name: payments
+-- What each régie's payments received and gave back, and how many were paid after their hold's end.
 SELECT
     r.code AS regie,
-    coalesce(h.overdue, 0) AS overdue,
-    coalesce(greatest(extract(epoch FROM clock_timestamp() - h.oldest), 0), 0)::float8 AS oldest_seconds
+    coalesce(p.paid_cents, 0) AS paid_cents,
+    coalesce(p.refunded_cents, 0) AS refunded_cents,
+    coalesce(p.late, 0) AS late
 FROM regies AS r
 LEFT JOIN (
     SELECT
-        p.regie,
-        count(*) FILTER (WHERE t.payable_again_at <= clock_timestamp()) AS overdue,
-        min(p.start_time) AS oldest
+        regie,
+        sum(received_cents)::bigint AS paid_cents,
+        sum(refunded_cents)::bigint AS refunded_cents,
+        count(*) FILTER (WHERE late) AS late
+    FROM payments
+    GROUP BY regie
+) AS p ON p.regie = r.code;
+
+-- name: oldest_holds
+-- The age of each régie's oldest hold.
+SELECT
+    r.code AS regie,
+    coalesce(greatest(extract(epoch FROM clock_timestamp() - h.oldest), 0), 0)::float8 AS oldest_seconds
+FROM regies AS r
+LEFT JOIN (
+    SELECT p.regie, min(p.start_time) AS oldest
     FROM holds AS t
     JOIN payments AS p ON p.id = t.payment_id
+    GROUP BY p.regie
+) AS h ON h.regie = r.code;
+
+-- name: overdue
+-- Every régie's holds that are over and not written so, and for how long the first of them. Only these are looked up.
+SELECT
+    r.code AS regie,
+    coalesce(h.overdue, 0) AS overdue,
+    coalesce(extract(epoch FROM clock_timestamp() - h.oldest), 0)::float8 AS oldest_seconds
+FROM regies AS r
+LEFT JOIN (
+    SELECT p.regie, count(*) AS overdue, min(t.payable_again_at) AS oldest
+    FROM holds AS t
+    JOIN LATERAL (SELECT y.regie FROM payments AS y WHERE y.id = t.payment_id OFFSET 0) AS p ON true
+    WHERE t.payable_again_at <= statement_timestamp()
     GROUP BY p.regie
 ) AS h ON h.regie = r.code;
 
@@ -75,3 +106,37 @@ LEFT JOIN (
     WHERE state = 'open'
     GROUP BY regie, kind
 ) AS d ON d.regie = r.code;
+
+-- name: oldest_discrepancies
+-- How long each régie's oldest open discrepancy has been open: the first of an index.
+SELECT
+    r.code AS regie,
+    coalesce(
+        extract(
+            epoch FROM clock_timestamp() - (
+                SELECT d.opened_at
+                FROM discrepancies AS d
+                WHERE d.regie = r.code AND d.state = 'open'
+                ORDER BY d.opened_at, d.id
+                LIMIT 1
+            )
+        ),
+        0
+    )::float8 AS oldest_seconds
+FROM regies AS r;
+
+-- name: processes
+-- How many connections each kind of our processes has, on every machine.
+SELECT substr(application_name, length('lettrage ') + 1) AS role, count(*) AS connections
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name IN ('lettrage web', 'lettrage worker', 'lettrage clock')
+GROUP BY application_name;
+
+-- name: lost
+-- Of the latest 100,000 events, those with neither an outcome nor a place among the pending ones: there is never one.
+SELECT count(*) AS lost
+FROM events AS e
+WHERE
+    e.place > (SELECT max(place) FROM events) - 100000
+    AND NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.place = e.place)
+    AND NOT EXISTS (SELECT 1 FROM pending AS p WHERE p.place = e.place);

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from prometheus_client import Gauge
 
-from monitoring.metrics import CLIENT_CLOCK_SKEW_SECONDS
+from monitoring.metrics import CLIENT_CLOCK_SKEW_SECONDS, UNAVAILABLE_ANSWERS
 from worker.app import App as Composed
 from worker.processes import unless_stopped
 from worker.settings import Settings
@@ -131,8 +131,10 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         allowed = {"Allow": refused.headers[hdrs.ALLOW]} if hdrs.ALLOW in refused.headers else None
         return answer(kind_of_status(refused.status).problem(), allowed)
     except Overloaded:
+        UNAVAILABLE_ANSWERS.inc()
         return answer(UNAVAILABLE.problem("Nothing is known to be stored; send the same again"))
     except DATABASE_ERRORS as error:
+        UNAVAILABLE_ANSWERS.inc()
         log.warning("request_without_database", error=type(error).__name__)
         return answer(UNAVAILABLE.problem("The database does not answer"))
     except Exception:
