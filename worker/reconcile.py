@@ -4,8 +4,9 @@ Nothing here waits for Redis, and no gateway is asked inside a transaction.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -66,6 +67,7 @@ class Reconciler:
         self._observe = observe
         self._ask = ask
         self._turn = asyncio.Lock()
+        self._deciding = asyncio.Lock()
         self._stopped = False
 
     def stop(self) -> None:
@@ -93,7 +95,7 @@ class Reconciler:
     async def _drain_batch(self, queue: Queue) -> tuple[int, bool]:
         """Claim and handle one batch; answers how many events are done and whether more may wait.
 
-        Batches take turns until the rows are locked, so that side by side they are applied in the order received.
+        Batches of facts take turns: one is claimed while the one before is decided, and locks when that is committed.
         """
         pass_on = await self._take_turn(queue)
         try:
@@ -114,6 +116,16 @@ class Reconciler:
                 left.pop()()
 
         return pass_on
+
+    @asynccontextmanager
+    async def _in_turn(self, pass_on: PassOn) -> AsyncIterator[None]:
+        """Lock, decide and commit alone in this process, in the order received, while the next batch is made ready.
+
+        Side by side, a batch would find the rows that the other is about to change, wait, and look for them again.
+        """
+        async with self._deciding:
+            pass_on()
+            yield
 
     async def take_answers(self, answers: Sequence[tuple[DueAsk, Answer]]) -> None:
         """Apply what gateways answered: for the callbacks that made us ask, else as facts of their own.
@@ -224,13 +236,14 @@ class Reconciler:
 
     async def _patiently(self, read: _Read, pass_on: PassOn) -> Done:
         """Repeat the same work while the store can't say what became of it: what was done is not done again."""
+        turn = partial(self._in_turn, pass_on)
         for pause in PATIENCE_SECONDS:
             try:
-                return await self._store.apply(read.events, decide, read.reports, pass_on)
+                return await self._store.apply(read.events, decide, read.reports, turn)
             except StoreUnavailableError:
                 await asyncio.sleep(pause)
         try:
-            return await self._store.apply(read.events, decide, read.reports, pass_on)
+            return await self._store.apply(read.events, decide, read.reports, turn)
         except StoreUnavailableError:
             with suppress(StoreUnavailableError):  # then one attempt is lost for the whole outage, which is little
                 await self._store.give_back(read.events)

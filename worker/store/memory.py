@@ -6,6 +6,7 @@ plans) is tested there.
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ from schemas.records import (
 )
 from worker.domain.keys import keys_of
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
-from worker.store.port import Decide
+from worker.store.port import Decide, Turn
 
 LEASE = timedelta(seconds=2)
 ASK_LEASE = timedelta(seconds=20)
@@ -208,12 +209,12 @@ class MemoryStore:
         events: Sequence[Event],
         decide: Decide,
         reports: Mapping[int, NewEvent] | None = None,
-        locked: Callable[[], None] = lambda: None,
+        turn: Turn = nullcontext,
     ) -> Done:
         """Decide and write, all or nothing; see the port."""
-        locked()
-        mine = [event for event in events if event.place in self.tables.pending]
-        return self._whole(lambda: self._apply(mine, decide, reports or {})) if mine else Done()
+        async with turn():
+            mine = [event for event in events if event.place in self.tables.pending]
+            return self._whole(lambda: self._apply(mine, decide, reports or {})) if mine else Done()
 
     def _whole(self, work: Callable[[], Done]) -> Done:
         before = copy.copy(self.tables)

@@ -1,6 +1,7 @@
 """What reconciling needs of a store. PostgreSQL keeps it in production, memory in simulations; one suite tests both."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +11,10 @@ from schemas.records import DueAsk, Policy
 
 Decide = Callable[[Dossier, Sequence[Event], Policy, datetime], Decision]
 """`worker.domain.decide`: pure, so that a transaction may run it between its reads and its writes."""
+
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Waits for one's turn among others; may be entered again when a transaction is repeated."""
 
 
 class StoreUnavailableError(Exception):
@@ -40,13 +45,13 @@ class Store(Protocol):
         events: Sequence[Event],
         decide: Decide,
         reports: Mapping[int, NewEvent] | None = None,
-        locked: Callable[[], None] = lambda: None,
+        turn: Turn = nullcontext,
     ) -> Done:
         """Lock, read, decide, save and mark done, in ONE transaction; events already done are not in the answer.
 
         `reports`: what each callback among `events` was found to say, by its place; kept as events of their own,
-        applied at once, and giving the callback its outcome. `locked` is called once the rows are: whatever this
-        process applies from then on comes after.
+        applied at once, and giving the callback its outcome. `turn` is entered before anything that was
+        there is locked, and left after the commit: it keeps a process's own batches from meeting each other's rows.
         """
         ...
 

@@ -5,23 +5,24 @@ work is done again, which is safe because what was done is no longer pending.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
 
-from schemas.decisions import Applied, Decision, Done
+from schemas.decisions import Applied, Decision, Done, Dossier
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
 from schemas.records import Discrepancy, DueAsk, GatewayReference, Line, Policy
 from worker.domain.keys import keys_of
 from worker.store import asks, rows
-from worker.store.changes import add_outcomes, changes_of
+from worker.store.changes import Changes, add_outcomes, changes_of
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
-from worker.store.port import Decide, StoreUnavailableError
+from worker.store.port import Decide, StoreUnavailableError, Turn
 from worker.store.sql import load
 
 QUERIES = load("queries.sql")
@@ -37,6 +38,8 @@ LEASE = timedelta(seconds=2)
 """From claim to take, which is milliseconds: a killed worker's events are claimable again that soon."""
 LAST_TRY = 8
 """After that many tries an event is parked."""
+PART = 250
+"""Dossiers decided while the ones before them are written: enough for one statement to be worth its round trip."""
 COMMAND_SECONDS = 15.0
 """Longer than `statement_timeout`, so that the server gives up first and says why."""
 ACQUIRE_SECONDS = 10.0
@@ -216,14 +219,14 @@ class PostgresStore:
         events: Sequence[Event],
         decide: Decide,
         reports: Mapping[int, NewEvent] | None = None,
-        locked: Callable[[], None] = lambda: None,
+        turn: Turn = nullcontext,
     ) -> Done:
         """Lock, read, decide, save and mark done in one transaction; see the port."""
         places = {event.place for event in events}
         self._applying |= places
         try:
             await self._let_earlier_pass(events)
-            return await self._again(partial(self._apply, events, decide, reports or {}, locked))
+            return await self._again(partial(self._apply, events, decide, reports or {}, turn))
         finally:
             self._applying -= places
 
@@ -249,9 +252,9 @@ class PostgresStore:
         events: Sequence[Event],
         decide: Decide,
         reports: Mapping[int, NewEvent],
-        locked: Callable[[], None],
+        turn: Turn,
     ) -> Done:
-        async with self._transaction() as conn:
+        async with AsyncExitStack() as until_committed, self._transaction() as conn:
             places = rows.numbers(event.place for event in events)
             taken = {row["place"] for row in await conn.fetch(QUERIES.take, places)}
             mine = [event for event in events if event.place in taken]
@@ -261,8 +264,11 @@ class PostgresStore:
             own = await _keep_own(conn, list(told.values()))
             answers = {place: own[key].place for place, new in told.items() if (key := (new.source, new.id)) in own}
             facts = [*(event for event in mine if event.type is not EventType.GATEWAY_CALLBACK), *own.values()]
-            loaded = await _load(conn, [*mine, *own.values()])
-            locked()
+            named = [*mine, *own.values()]
+            loaded = Loaded(names=merged(named, keys_of))
+            await _add_missing(conn, loaded.names, named)
+            await until_committed.enter_async_context(turn())
+            await _load(conn, loaded, named)
             return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
     async def call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
@@ -309,7 +315,8 @@ class PostgresStore:
                 return Done()
             own = await _keep_own(conn, [_timed_out(row) for row in due])
             events = list(own.values())
-            loaded = await _load_known(conn, Loaded(names=merged(events, keys_of)), events)
+            loaded = Loaded(names=merged(events, keys_of))
+            await _load(conn, loaded, events)
             assert loaded.now is not None
             loaded.now = max(loaded.now, due[-1]["payable_again_at"])  # a clock set back meanwhile takes no end back
             return await _reconcile(conn, loaded, events, decide, _Callbacks([], {}))
@@ -421,19 +428,63 @@ async def _reconcile(
     done = Done(decided_at=now)
     decisions: list[Decision] = []
     outcomes: dict[int, Applied] = {}
-    for dossier, mine in dossiers_of(loaded, events):
-        decision = decide(dossier, mine, policies[dossier.regie][1], now)
-        decisions.append(decision)
-        outcomes.update((applied.place, applied) for applied in decision.outcomes)
-        done.lateness.extend((dossier.regie, seconds) for seconds in decision.lateness_seconds)
+    changes = Changes()
+    async with _Behind() as behind:
+        for part in _parts(dossiers_of(loaded, events)):
+            if decisions:
+                await behind.write(_save(conn, now, changes))
+            decided = [decide(dossier, mine, policies[dossier.regie][1], now) for dossier, mine in part]
+            for (dossier, _), decision in zip(part, decided, strict=True):
+                outcomes.update((applied.place, applied) for applied in decision.outcomes)
+                done.lateness.extend((dossier.regie, seconds) for seconds in decision.lateness_seconds)
+            decisions += decided
+            changes = changes_of(loaded, decided)
     outcomes.update(spoken_for(callbacks.taken, callbacks.answers, outcomes))
     seen = {event.place: event for event in (*events, *callbacks.taken)}
     done.applied = [(seen[place], outcomes[place]) for place in sorted(outcomes)]
-    changes = changes_of(loaded, decisions)
     add_outcomes(changes, loaded, done)
-    await conn.execute(QUERIES.save, now, *changes.texts())
+    await _save(conn, now, changes)
     await _save_apart(conn, loaded, decisions)
     return done
+
+
+Part = list[tuple[Dossier, list[Event]]]
+
+
+def _parts(dossiers: Iterator[tuple[Dossier, list[Event]]]) -> Iterator[Part]:
+    while part := list(islice(dossiers, PART)):
+        yield part
+
+
+async def _save(conn: Connection, now: datetime, changes: Changes) -> None:
+    await conn.execute(QUERIES.save, now, *changes.texts())
+
+
+class _Behind:
+    """Writes what one part of a batch changed while the next part is decided: the database works meanwhile."""
+
+    def __init__(self) -> None:
+        self._writing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """A connection takes one statement at a time: whatever failed, what is being written ends before a rollback."""
+        if self._writing is None:
+            return
+        await asyncio.wait({self._writing})
+        broken = self._writing.exception()
+        if broken is not None and failure is None:
+            raise broken
+
+    async def write(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin to write, once what was begun before is written; raises what that raised."""
+        if self._writing is not None:
+            await self._writing
+        self._writing = asyncio.create_task(work)
+        for _ in ("begins", "is sent"):  # a turn of the loop each, before this process is busy with deciding
+            await asyncio.sleep(0)
 
 
 async def _lock_references(conn: Connection, names: set[tuple[str, str]]) -> list[GatewayReference]:
@@ -443,15 +494,8 @@ async def _lock_references(conn: Connection, names: set[tuple[str, str]]) -> lis
     return [GatewayReference(**dict(row)) for row in found]
 
 
-async def _load(conn: Connection, events: Sequence[Event]) -> Loaded:
-    """Lock everything the events touch, created if missing, in the one order, then read it. GrewError: again."""
-    loaded = Loaded(names=merged(events, keys_of))
-    await _add_missing(conn, loaded.names, events)
-    return await _load_known(conn, loaded, events)
-
-
-async def _load_known(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> Loaded:
-    """Lock and read dossiers whose names are all known."""
+async def _load(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> None:
+    """Lock everything that is named and what belongs to it, in the one order, then read it. GrewError: again."""
     names = loaded.names
     locked = await conn.fetchrow(
         QUERIES.lock,
@@ -462,7 +506,6 @@ async def _load_known(conn: Connection, loaded: Loaded, events: Sequence[Event])
     )
     assert locked is not None
     await _read_dossiers(conn, loaded, locked, sorted({event.regie for event in events}))
-    return loaded
 
 
 async def _add_missing(conn: Connection, names: Names, events: Sequence[Event]) -> None:
