@@ -15,10 +15,10 @@ import aiohttp
 import click
 
 from worker.demonstration.browser import PageError
-from worker.demonstration.families import INVOICES, PARTS, Invoice, Part
+from worker.demonstration.families import FAMILIES, INVOICES, LEROY, MARTIN, PARTS, PASSWORD, Family, Invoice, Part
 from worker.demonstration.installation import HOLD_SECONDS, DemoError, Installation, installed
 from worker.demonstration.lettrage import Lettrage
-from worker.demonstration.play import play
+from worker.demonstration.play import at_home, play
 from worker.demonstration.verdict import differences, is_over, lateness_seconds
 from worker.demonstration.watch import Change, Watch
 
@@ -98,7 +98,10 @@ async def _stay(demo: "Demo") -> int:
     code = await _end(demo)
     addresses = demo.installation.addresses
     _say(f"\nThe rest is yours: open {addresses.portal} and pay, be refused, cancel or close the window.")
-    _say("What you do is told here. Ctrl-C stops everything and leaves nothing behind.\n")
+    _say(
+        f"Sign in as dossier {MARTIN.account}, password « {PASSWORD} ». Or make a first visit: dossier {LEROY.account},"
+    )
+    _say(f"{LEROY.name}. What you do is told here. Ctrl-C stops everything and leaves nothing behind.\n")
     await asyncio.Event().wait()
     return code
 
@@ -138,7 +141,7 @@ class Demo:
         token = self.installation.token
         _say(f"  Its API            curl -H 'Authorization: Bearer {token}' {addresses.lettrage}/v1/regies\n")
         _say(f"Holds last {HOLD_SECONDS} s here, 30 min by default: what is not paid is payable again then.\n")
-        await self.lettrage.issue(INVOICES)
+        await self.lettrage.issue(INVOICES, addresses.portal)
         await _until(self._all_known, READY_SECONDS, "the invoices were not applied")
         await _until(self._portal_answers, READY_SECONDS, "the portal does not answer")
 
@@ -150,12 +153,20 @@ class Demo:
         return all([await _answers(url) for url in (addresses.portal, f"{addresses.gateway}/control/payments")])
 
     async def play(self, ending: Ending) -> int:
-        """Let every family play its part, at once; then end as asked."""
-        await asyncio.gather(*(self._play(part) for part in PARTS))
+        """Let every family play its parts, at once; then end as asked."""
+        await asyncio.gather(*(self._play(family) for family in FAMILIES))
         return await ending(self)
 
-    async def _play(self, part: Part) -> None:
-        reference = await play(part, self.installation.addresses, _tell)
+    async def _play(self, family: Family) -> None:
+        """One family, in its own browser, a tab for each part; whoever plays none stays out."""
+        parts = [part for part in PARTS if part.invoice.family == family]
+        if not parts:
+            return
+        async with at_home(family, self.installation.addresses) as session:
+            await asyncio.gather(*(self._play_part(part, session) for part in parts))
+
+    async def _play_part(self, part: Part, session: aiohttp.ClientSession) -> None:
+        reference = await play(part, session, self.installation.addresses, _tell)
         self.payments[part.invoice.number] = reference
 
     async def wait_for_the_last(self) -> None:

@@ -11,11 +11,13 @@ import hashlib
 import hmac
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from yarl import URL
 
 from examples.portal.payfip import create_payment
 
@@ -25,10 +27,10 @@ MAX_OBJET_CHARS = 100
 
 @dataclass(frozen=True)
 class Order:
-    """What a family is about to pay: the payment's reference, an invoice, where the browser comes back."""
+    """What a family is about to pay: the payment's reference, its invoices, where the browser comes back."""
 
     reference: str
-    number: str
+    numbers: tuple[str, ...]
     cents: int
     email: str
     return_url: str
@@ -41,6 +43,11 @@ class Departure:
     method: str
     url: str
     fields: Mapping[str, str]
+
+    @property
+    def link(self) -> str | None:
+        """The whole address where following it is enough; None where a form must be posted."""
+        return str(URL(self.url).update_query(self.fields)) if self.method == "get" else None
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ class PayFiPGateway:
                 "mel": order.email,
                 "montant": str(order.cents),
                 "numcli": self.numcli,
-                "objet": _plain(f"Facture {order.number}"),
+                "objet": _plain(_named(order.numbers)),
                 "refdet": order.reference,
                 "saisie": self.saisie,
                 "urlnotif": self.notify_url,
@@ -148,6 +155,10 @@ def _has_failed(creation: asyncio.Task[str]) -> bool:
     return creation.done() and (creation.cancelled() or creation.exception() is not None)
 
 
+def _named(numbers: tuple[str, ...]) -> str:
+    return f"Facture{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+
+
 def _plain(text: str) -> str:
     """The text in the letters and digits that PayFiP allows in an `objet`."""
     letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
@@ -160,6 +171,11 @@ KINDS: Mapping[str, type[Gateway]] = {
     "dummy": DummyGateway,
     "payfip_ws": PayFiPGateway,
 }
+
+
+def form_origins(gateways: Iterable[Gateway]) -> set[str]:
+    """Where browsers must be allowed to send a form: the gateways that want one."""
+    return {str(URL(gateway.url).origin()) for gateway in gateways if isinstance(gateway, LyraGateway)}
 
 
 def _six_characters(reference: str) -> str:

@@ -2,42 +2,49 @@
 
 import base64
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import web
 
 TIMEOUT_SECONDS = 10
 """Longer than the 5 s that a payment's start waits for its outcome."""
 SECONDS_FOR_A_CALLBACK = 2
 """A family that comes back is not kept longer; the page says what is known then, and asks again."""
-OK, ACCEPTED = 200, 202
+OK, ACCEPTED, NOT_FOUND = 200, 202, 404
 
 
 class LettrageError(Exception):
-    """Lettrage did not answer, or not with a success; the family is told to try again."""
+    """Lettrage did not answer, or not with a success; the family is told to try again. `status` None: no answer."""
+
+    def __init__(self, asked: str, status: int | None, said: str) -> None:
+        super().__init__(f"{asked}: {status or 'no answer'} {said}")
+        self.status = status
 
 
 class Lettrage:
     """Lettrage's API, as far as a portal needs it. Amounts are integer cents, times RFC 3339 in UTC."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._session = aiohttp.ClientSession(
-            url, headers={"Authorization": f"Bearer {token}"}, timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS)
-        )
+        self._url = url
+        self._token = token
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._session.close()
+    async def open(self, _app: web.Application) -> AsyncIterator[None]:
+        """Keep connections while the portal runs."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        timeout = aiohttp.ClientTimeout(TIMEOUT_SECONDS)
+        async with aiohttp.ClientSession(self._url, headers=headers, timeout=timeout) as self._session:
+            yield
 
     async def regie(self, code: str) -> dict[str, Any]:
         """Read one régie."""
         return await self._get(f"/v1/regies/{code}")
 
     async def invoices(self, regie: str, account: str, view: str) -> list[dict[str, Any]]:
-        """List a family's invoices: `payable`, or `history`."""
+        """List a family's invoices: `payable`, `history` or `direct_debit`."""
         found: list[dict[str, Any]] = []
         query = {"account": account, "view": view, "limit": "100"}
         while True:
@@ -47,23 +54,23 @@ class Lettrage:
                 return found
             query["cursor"] = page["next_cursor"]
 
-    async def invoice(self, regie: str, number: str) -> dict[str, Any]:
-        """Read one invoice."""
-        return await self._get(f"/v1/regies/{regie}/invoices/{_quoted(number)}")
+    async def invoice(self, regie: str, number: str) -> dict[str, Any] | None:
+        """Read one invoice; None if there is no such one."""
+        return await self._find(f"/v1/regies/{regie}/invoices/{_quoted(number)}")
 
-    async def payment(self, regie: str, reference: str) -> dict[str, Any]:
-        """Read one payment."""
-        return await self._get(f"/v1/regies/{regie}/payments/{_quoted(reference)}")
+    async def payment(self, regie: str, reference: str) -> dict[str, Any] | None:
+        """Read one payment; None if Lettrage does not know it, perhaps not yet."""
+        return await self._find(f"/v1/regies/{regie}/payments/{_quoted(reference)}")
 
     async def start_payment(
-        self, regie: str, reference: str, gateway_reference: str, invoice: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Start a payment of one invoice and return it, once Lettrage has decided.
+        self, regie: str, reference: str, gateway_reference: str, invoices: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Start a payment of these invoices and return it, once Lettrage has decided; None while it has not.
 
         The event's id is made from the gateway's reference: asked twice, it is the same event and the same payment.
         With another gateway reference it is one more way to pay the same payment.
         """
-        line = {key: invoice[key] for key in ("number", "amount_cents", "account")}
+        lines = [{key: invoice[key] for key in ("number", "amount_cents", "account")} for invoice in invoices]
         answer = await self._send(
             "fr.lettrage.payment.started.v1",
             f"start-{gateway_reference}",
@@ -71,8 +78,8 @@ class Lettrage:
                 "regie": regie,
                 "reference": reference,
                 "gateway_reference": gateway_reference,
-                "amount_cents": invoice["amount_cents"],
-                "invoices": [line],
+                "amount_cents": sum(line["amount_cents"] for line in lines),
+                "invoices": lines,
             },
             wait_seconds=5,
         )
@@ -101,6 +108,14 @@ class Lettrage:
         headers = {"Content-Type": "application/cloudevents+json", "Prefer": f"wait={wait_seconds}"}
         return await self._answer("POST", "/v1/events", json=event, headers=headers)
 
+    async def _find(self, path: str) -> dict[str, Any] | None:
+        try:
+            return await self._get(path)
+        except LettrageError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
     async def _get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self._answer("GET", path, params=query)
 
@@ -108,11 +123,11 @@ class Lettrage:
         try:
             async with self._session.request(method, path, **request) as response:
                 if response.status not in (OK, ACCEPTED):
-                    raise LettrageError(f"{method} {path}: {response.status} {await response.text()}")
+                    raise LettrageError(f"{method} {path}", response.status, await response.text())
                 content: dict[str, Any] = await response.json()
                 return content
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise LettrageError(f"{method} {path}: {error!r}") from error
+            raise LettrageError(f"{method} {path}", None, repr(error)) from error
 
 
 def _quoted(segment: str) -> str:

@@ -1,165 +1,156 @@
-"""The portal's HTTP side."""
+"""The portal put together: who is looking, what every answer has, what is said when something fails."""
 
-import re
+import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
-from examples.portal import pages
-from examples.portal.gateways import Gateway, Order
+from examples.portal.billing import Billing
+from examples.portal.families import Registry
+from examples.portal.frame import failure_page
+from examples.portal.gateways import Gateway, form_origins
 from examples.portal.lettrage import Lettrage, LettrageError
-from examples.portal.pages import Family
-from examples.portal.payfip import PayFiPError
+from examples.portal.memory import Memory
+from examples.portal.paying import Paying
+from examples.portal.sign_in import SignIn
+from examples.portal.visits import CSRF_FIELD, VISIT, Cookie, Visit, show, strangers_token
 
-STYLE = Path(__file__).with_name("style.css")
-REFERENCE = re.compile(r"[0-9a-f]{16}")
-REFRESH_SECONDS = 5
-"""How often a page that waits for the bank asks again by itself."""
-UNAVAILABLE = "Service momentanément indisponible"
+HERE = Path(__file__).parent
+ASSETS = ("style.css", "portal.js", "icon.svg")
+MAX_BODY_BYTES = 64 * 1024
+"""A form with a hundred invoices has a tenth of it."""
+FORBIDDEN, NOT_FOUND, UNAVAILABLE, BROKEN = 403, 404, 503, 500
+AWAY = (
+    "Nous ne pouvons pas lire vos factures pour le moment. Si vous venez de payer, rien n’est perdu : la banque nous"
+    " préviendra. Ne payez pas une seconde fois ; revenez dans quelques minutes."
+)
+STALE = "Cette page n’était plus à jour, ou votre navigateur refuse les cookies. Rien n’a été fait : reprenez ici."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Portal:
-    """A few families, the régies they owe to, and how each of those is paid."""
+@dataclass(frozen=True)
+class Settings:
+    """What the portal is told. `public_url`: where browsers find it, without a final slash."""
 
-    def __init__(self, families: list[Family], gateways: Mapping[str, Gateway], lettrage_url: str, token: str) -> None:
-        self.families = {family.account: family for family in families}
-        self.gateways = gateways
-        self._lettrage_url = lettrage_url
-        self._token = token
+    public_url: str
+    lettrage_url: str
+    token: str
+    state: Path | None = None
+    documents: Path | None = None
+
+
+class Portal:
+    """The families, the régies they owe to, and how each of those is paid."""
+
+    def __init__(self, registry: Registry, gateways: Mapping[str, Gateway], settings: Settings) -> None:
+        self._registry = registry
+        self._cookie = Cookie(settings.public_url)
+        self._memory = Memory(settings.state)
+        self._lettrage = Lettrage(settings.lettrage_url, settings.token)
+        billing = Billing(self._lettrage, list(gateways), settings.documents)
+        paying = Paying(self._lettrage, gateways, self._memory, billing, settings.public_url)
+        sign_in = SignIn(registry, self._memory, self._cookie)
+        self._routes = [*sign_in.routes(), *billing.routes(), *paying.routes(), *assets()]
+        self._headers = headers(form_origins(gateways.values()))
 
     def application(self) -> web.Application:
         """Build the application, with its routes."""
-        app = web.Application(middlewares=[tell_failures])
-        app.cleanup_ctx.append(self._open_lettrage)
-        payment = "/dossier/{account}/{regie}/paiements/{reference}"
-        app.router.add_get("/", self.choose_family)
-        app.router.add_get("/style.css", style)
-        app.router.add_get("/dossier/{account}", self.show_payable)
-        app.router.add_get("/dossier/{account}/historique", self.show_history)
-        app.router.add_post("/dossier/{account}/paiements", self.begin)
-        app.router.add_get(payment, self.show_payment)
-        app.router.add_get(payment + "/depart", self.depart)
-        app.router.add_get(payment + "/retour", self.come_back)
+        middlewares = [self.protect, self.recognise, tell_failures, check_form]
+        app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+        app.cleanup_ctx.append(self._lettrage.open)
+        app.cleanup_ctx.append(self._close_memory)
+        app.add_routes(self._routes)
         return app
 
-    async def _open_lettrage(self, _app: web.Application) -> AsyncIterator[None]:
-        self.lettrage = Lettrage(self._lettrage_url, self._token)
+    async def _close_memory(self, _app: web.Application) -> AsyncIterator[None]:
         yield
-        await self.lettrage.close()
+        self._memory.close()
 
-    async def choose_family(self, _request: web.Request) -> web.Response:
-        """Show the families."""
-        return page(pages.families_page(self.families.values()))
+    @web.middleware
+    async def protect(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Give every answer what keeps browsers from doing more than we mean."""
+        answer = await handler(request)
+        for name, value in self._headers.items():
+            answer.headers.setdefault(name, value)
+        return answer
 
-    async def show_payable(self, request: web.Request) -> web.Response:
-        """Show the Payer tab."""
-        family = self._family(request)
-        return page(pages.payable_page(family, await self._by_regie(family, "payable")))
+    @web.middleware
+    async def recognise(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """See who is looking. A browser without a cookie gets one with its first page, so that its forms are known."""
+        brought = self._cookie.read(request)
+        request[VISIT] = self._visit(brought) if brought else Visit(strangers_token())
+        answer = await handler(request)
+        if not brought and not answer.cookies and answer.content_type == "text/html":
+            self._cookie.give(answer, request[VISIT].token)
+        return answer
 
-    async def show_history(self, request: web.Request) -> web.Response:
-        """Show the Historique tab."""
-        family = self._family(request)
-        return page(pages.history_page(family, await self._by_regie(family, "history")))
-
-    async def _by_regie(self, family: Family, view: str) -> list[tuple[dict[str, Any], list[Any]]]:
-        return [
-            (await self.lettrage.regie(code), await self.lettrage.invoices(code, family.account, view))
-            for code in self.gateways
-        ]
-
-    async def begin(self, request: web.Request) -> web.Response:
-        """Start a payment, and go on only when Lettrage says `started`.
-
-        The reference came with the button: the second of two clicks starts the same payment. The amount is
-        Lettrage's, never the browser's. What the gateway calls the payment must be known first; a page of PayFiP that
-        was created for a payment which may not start is never opened.
-        """
-        family = self._family(request)
-        form = await request.post()
-        regie, reference = str(form.get("regie")), str(form.get("reference"))
-        if regie not in self.gateways or not REFERENCE.fullmatch(reference):
-            raise web.HTTPSeeOther(family.home)
-        invoice = await self.lettrage.invoice(regie, str(form.get("facture")))
-        if invoice["account"] != family.account:
-            raise web.HTTPNotFound
-        address = f"{family.home}/{regie}/paiements/{reference}"
-        return_url = f"{request.url.origin()}{address}/retour"
-        order = Order(reference, invoice["number"], invoice["amount_cents"], family.email, return_url)
-        gateway_reference = await self.gateways[regie].gateway_reference(order)
-        payment = await self.lettrage.start_payment(regie, reference, gateway_reference, invoice)
-        raise web.HTTPSeeOther(f"{address}/depart" if payment["state"] == "started" else address)
-
-    async def depart(self, request: web.Request) -> web.Response:
-        """Show the way to the gateway, while the payment may still be made."""
-        family, payment, address = await self._payment(request)
-        if payment["state"] != "started":
-            raise web.HTTPSeeOther(address)
-        return_url = f"{request.url.origin()}{address}/retour"
-        departure = self.gateways[payment["regie"]].departure(payment, return_url)
-        return page(pages.departure_page(family, payment, departure))
-
-    async def come_back(self, request: web.Request) -> web.Response:
-        """Pass on what the browser brought back, then show what is known; a reload passes on nothing."""
-        _, payment, address = await self._payment(request)
-        query = request.raw_path.partition("?")[2]
-        if query:
-            await self.lettrage.forward_callback(payment["regie"], query)
-        raise web.HTTPSeeOther(address)
-
-    async def show_payment(self, request: web.Request) -> web.Response:
-        """Tell what is known of a payment."""
-        family, payment, address = await self._payment(request)
-        shown = page(pages.payment_page(family, payment, address))
-        if payment["state"] == "started":
-            shown.headers["Refresh"] = str(REFRESH_SECONDS)
-        return shown
-
-    def _family(self, request: web.Request) -> Family:
-        family = self.families.get(request.match_info["account"])
-        if family is None:
-            raise web.HTTPNotFound
-        return family
-
-    async def _payment(self, request: web.Request) -> tuple[Family, dict[str, Any], str]:
-        """Find a family's own payment, and its address here."""
-        family = self._family(request)
-        regie, reference = request.match_info["regie"], request.match_info["reference"]
-        if regie not in self.gateways or not REFERENCE.fullmatch(reference):
-            raise web.HTTPNotFound
-        payment = await self.lettrage.payment(regie, reference)
-        invoice = await self.lettrage.invoice(regie, payment["invoices"][0]["number"])
-        if invoice["account"] != family.account:
-            raise web.HTTPNotFound
-        return family, payment, f"{family.home}/{regie}/paiements/{reference}"
+    def _visit(self, token: str) -> Visit:
+        session = self._memory.session(token, time.time())
+        family = self._registry.find(session.account) if session else None
+        return Visit(token, family, session.may) if session and family else Visit(token)
 
 
 @web.middleware
 async def tell_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what goes wrong into a page in French; what exactly went wrong goes to the log."""
+    visit = request[VISIT]
     try:
         return await handler(request)
-    except web.HTTPNotFound:
-        return page(pages.failure_page("Page introuvable", "Cette adresse ne mène à rien."), 404)
+    except web.HTTPException as error:
+        if error.status == NOT_FOUND:
+            return show(failure_page("Page introuvable", "Cette adresse ne mène à rien.", visit), NOT_FOUND)
+        return show(
+            failure_page("Demande refusée", "Nous ne pouvons pas répondre à cette demande.", visit), error.status
+        )
     except LettrageError as error:
         print(error, flush=True)
-        sentence = "Nous n’avons pas pu lire vos factures. Rien n’a été payé par cette page : essayez plus tard."
-        return page(pages.failure_page(UNAVAILABLE, sentence), 503)
-    except PayFiPError as error:
-        print(error, flush=True)
-        sentence = "Le site de paiement ne répond pas. Votre facture n’a pas bougé : essayez plus tard."
-        return page(pages.failure_page(UNAVAILABLE, sentence), 503)
+        return show(failure_page("Service momentanément indisponible", AWAY, visit), UNAVAILABLE)
+    except Exception:  # noqa: BLE001 (a family reads French, whatever broke)
+        traceback.print_exc()
+        return show(failure_page("Une erreur s’est produite", AWAY, visit), BROKEN)
 
 
-async def style(_request: web.Request) -> web.FileResponse:
-    """Serve the style sheet."""
-    return web.FileResponse(STYLE)
+@web.middleware
+async def check_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take a form only from whom it was made for: another site cannot send one in a family's name."""
+    if request.method == "POST":
+        form = await request.post()
+        if not request[VISIT].sent(form.get(CSRF_FIELD)):
+            return show(failure_page("Page expirée", STALE, request[VISIT]), FORBIDDEN)
+    return await handler(request)
 
 
-def page(html: str, status: int = 200) -> web.Response:
-    """Answer with a page that no browser keeps: what it says changes by the second."""
-    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'self'"}
-    return web.Response(text=html, status=status, content_type="text/html", headers=headers)
+def headers(form_targets: set[str]) -> dict[str, str]:
+    """What every answer has. Nothing is loaded from elsewhere; forms go to us, or to a gateway that wants one."""
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "connect-src": "'self'",
+        "form-action": " ".join(["'self'", *sorted(form_targets)]),
+        "frame-ancestors": "'none'",
+        "base-uri": "'none'",
+    }
+    return {
+        "Cache-Control": "no-store",  # what a page says changes by the second, and is one family's
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def assets() -> list[web.RouteDef]:
+    """The style sheet, the script, the sign: all that pages load."""
+    return [web.get(f"/{name}", _asset(HERE / name)) for name in ASSETS]
+
+
+def _asset(file: Path) -> Handler:
+    async def serve(_request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    return serve

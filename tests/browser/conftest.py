@@ -1,24 +1,18 @@
 """A real browser on a real demo: portal, gateway and Lettrage in their own processes, with short holds."""
 
-import itertools
-import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from worker.demonstration.families import Family, Invoice
-from worker.demonstration.installation import Installation, installed
-from worker.demonstration.lettrage import issued
+from tests.browser.acting import Shoot
+from tests.browser.town import HOLD_SECONDS, Town
+from worker.demonstration.families import DIALLO, MARTIN, PASSWORD, Family
+from worker.demonstration.installation import installed
 
-HOLD_SECONDS = 8
-"""Long enough to look at every page of a payment, short enough to wait for its end."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "--no-sandbox",  # the tests may run as root
@@ -29,106 +23,17 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-READY_SECONDS = 90
-POLL_SECONDS = 0.1
-HTTP_SECONDS = 10
-RECONCILED, ACCEPTED = 200, 202
-SIZES = {"desktop": (1100, 800), "phone": (390, 800)}
-"""Width and height in CSS pixels."""
-NUMBERS = itertools.count(1)
-PAGE_MILLISECONDS = 15_000
+ALLOWS_POPUPS = "--disable-popup-blocking"
+"""What Playwright gives to every browser; without it, Chromium blocks what opens by itself, as at home."""
+SIZES = {"desktop": (1100, 800), "phone": (390, 800), "zoomed": (320, 256)}
+"""Width and height in CSS pixels; the last is 1280 × 1024 at 400 %."""
+PAGE_MILLISECONDS = 20_000
+"""What a page may take, on a busy machine."""
+expect.set_options(timeout=PAGE_MILLISECONDS)
+FOLDER = "screenshots"
 
 
-@dataclass(frozen=True)
-class Town:
-    """A running demo that nobody plays but the test."""
-
-    installation: Installation
-
-    @property
-    def portal(self) -> str:
-        """Where the families go."""
-        return self.installation.addresses.portal
-
-    def owe(self, family: Family, regie: str) -> Invoice:
-        """A new invoice that the portal can show."""
-        number = f"NAV-{next(NUMBERS):03d}"
-        invoice = Invoice(regie, number, family, 4250, "Restauration scolaire, novembre")
-        self._issue(invoice)
-        return invoice
-
-    def payments_of(self, invoice: Invoice) -> list[str]:
-        """The states of the payments that named an invoice, as Lettrage has them."""
-        return [payment["state"] for payment in self._payments(invoice)]
-
-    def _payments(self, invoice: Invoice) -> list[dict[str, Any]]:
-        found = self._read(invoice)
-        assert found is not None
-        payments: list[dict[str, Any]] = found["payments"]
-        return payments
-
-    def at_payfip(self, invoice: Invoice) -> list[dict[str, Any]]:
-        """The payments of an invoice, as the simulated PayFiP has them."""
-        address = f"{self.installation.addresses.gateway}/control/payments"
-        listed = requests.get(address, timeout=HTTP_SECONDS).json()
-        known = {payment["reference"] for payment in self._payments(invoice)}
-        return [payment for payment in listed if payment["reference"] in known]
-
-    def spoil_payfip(self, faults: list[dict[str, Any]]) -> None:
-        """Make something go wrong with all of PayFiP."""
-        address = f"{self.installation.addresses.gateway}/control/service/payfip"
-        assert requests.put(address, json=faults, timeout=HTTP_SECONDS).ok
-
-    def wait_until_ready(self) -> None:
-        """Wait until the portal answers and Lettrage reconciles: its worker may start long after its web is ready."""
-        addresses = self.installation.addresses
-        _until(lambda: _answers(f"{addresses.lettrage}/readyz"))
-        _until(lambda: _answers(self.portal))
-        _until(self._reconciles)
-
-    def _reconciles(self) -> bool:
-        first = issued(Invoice("enfance", "NAV-000", Family("D-0000", "Nobody"), 100, "The first"))
-        return self._post(first, Prefer="wait=5").status_code == RECONCILED
-
-    def _issue(self, invoice: Invoice) -> None:
-        answer = self._post(issued(invoice))
-        assert answer.status_code == ACCEPTED, answer.text
-        _until(lambda: self._read(invoice) is not None)
-
-    def _post(self, event: dict[str, Any], **headers: str) -> requests.Response:
-        return requests.post(
-            f"{self.installation.addresses.lettrage}/v1/events",
-            data=json.dumps(event),
-            headers={**self._token, "Content-Type": "application/cloudevents+json", **headers},
-            timeout=HTTP_SECONDS,
-        )
-
-    def _read(self, invoice: Invoice) -> dict[str, Any] | None:
-        address = f"{self.installation.addresses.lettrage}/v1/regies/{invoice.regie}/invoices/{invoice.number}"
-        answer = requests.get(address, headers=self._token, timeout=HTTP_SECONDS)
-        found: dict[str, Any] | None = answer.json() if answer.ok else None
-        return found
-
-    @property
-    def _token(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.installation.token}"}
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=HTTP_SECONDS).ok
-    except requests.ConnectionError:
-        return False
-
-
-def _until(done: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + READY_SECONDS
-    while not done():
-        assert time.monotonic() < give_up
-        time.sleep(POLL_SECONDS)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def executable() -> str:
     """An installed browser; none is ever downloaded."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -137,50 +42,152 @@ def executable() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def town(executable: str) -> Iterator[Town]:
-    """One demo for the tests of a module; each plays with invoices of its own."""
+    """One demo for all; each test plays with invoices of its own."""
     with installed(HOLD_SECONDS) as installation:
         town = Town(installation)
         town.wait_until_ready()
         yield town
 
 
-@pytest.fixture(scope="module")
-def browser(executable: str) -> Iterator[Browser]:
-    """One Chromium for a module: Playwright keeps an event loop running, which later tests must not meet."""
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    """Playwright keeps an event loop running, which tests of other packages must not meet."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def browser(executable: str, playwright: Playwright) -> Iterator[Browser]:
+    """A Chromium that lets pages open windows."""
+    browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def blocking_browser(executable: str, playwright: Playwright) -> Iterator[Browser]:
+    """A Chromium that blocks the windows that nobody clicked for."""
+    browser = playwright.chromium.launch(executable_path=executable, args=QUIET, ignore_default_args=[ALLOWS_POPUPS])
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> str:
-    """What the family holds: a desktop's screen unless the test says `phone`."""
+    """What the family holds: a desktop's screen unless the test says otherwise."""
     return str(getattr(request, "param", "desktop"))
 
 
 @pytest.fixture
-def family_browser(size: str, browser: Browser) -> Iterator[BrowserContext]:
-    """A family's browser, without JavaScript: the portal must not need any."""
-    width, height = SIZES[size]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, java_script_enabled=False, locale="fr-FR"
-    )
-    context.set_default_timeout(PAGE_MILLISECONDS)
+def scripts(request: pytest.FixtureRequest) -> bool:
+    """Whether its browser runs scripts: not unless the test says so, as the portal must not need any."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+def strangers_browser(size: str, scripts: bool, browser: Browser) -> Iterator[BrowserContext]:  # noqa: FBT001 (a fixture)
+    """A browser that was never here."""
+    context = opened(browser, size, scripts=scripts)
     yield context
     context.close()
+
+
+@pytest.fixture
+def family_browser(strangers_browser: BrowserContext, browser: Browser, town: Town) -> BrowserContext:
+    """The browser of the family Diallo, signed in."""
+    strangers_browser.add_cookies(signed_in(browser, town, DIALLO))
+    return strangers_browser
+
+
+@pytest.fixture
+def other_parents_browser(browser: Browser, town: Town) -> Iterator[BrowserContext]:
+    """The same family's, in a session of its own: another parent, elsewhere."""
+    context = opened(browser, "phone", scripts=False)
+    page = context.new_page()
+    page.goto(f"{town.portal}/connexion")
+    page.get_by_label("Numéro de dossier").fill(DIALLO.account)
+    page.get_by_label("Mot de passe", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Se connecter").click()
+    page.get_by_role("heading", name="Bonjour").wait_for()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def other_familys_browser(browser: Browser, town: Town) -> Iterator[BrowserContext]:
+    """The browser of the family Martin, signed in."""
+    context = opened(browser, "desktop", scripts=False)
+    context.add_cookies(signed_in(browser, town, MARTIN))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def blocking_family_browser(blocking_browser: Browser, browser: Browser, town: Town) -> Iterator[BrowserContext]:
+    """The browser of the family Diallo, signed in; it blocks windows that open by themselves."""
+    context = opened(blocking_browser, "desktop", scripts=True)
+    context.add_cookies(signed_in(browser, town, DIALLO))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(family_browser: BrowserContext) -> Page:
+    """The family's first tab."""
+    return family_browser.new_page()
+
+
+def opened(browser: Browser, size: str, *, scripts: bool) -> BrowserContext:
+    """A new window: its cookies are its own."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, java_script_enabled=scripts, locale="fr-FR"
+    )
+    context.set_default_timeout(PAGE_MILLISECONDS)
+    return context
+
+
+def signed_in(browser: Browser, town: Town, family: Family) -> list[Any]:
+    """The cookies of a family that is signed in: its first visit, made once and by clicking."""
+    if family.account not in town.cookies:
+        context = opened(browser, "desktop", scripts=False)
+        page = context.new_page()
+        page.goto(town.portal)
+        page.get_by_role("link", name="Créer mon accès").click()
+        page.get_by_label("Numéro de dossier").fill(family.account)
+        page.get_by_label("Nom de famille").fill(family.name)
+        page.get_by_role("button", name="Continuer").click()
+        page.get_by_label("Nouveau mot de passe").fill(PASSWORD)
+        page.get_by_label("Le même, encore une fois").fill(PASSWORD)
+        page.get_by_role("button", name="Enregistrer").click()
+        page.get_by_role("heading", name=f"Bonjour, {family.name}").wait_for()
+        town.cookies[family.account] = context.cookies()
+        context.close()
+    return town.cookies[family.account]
 
 
 @pytest.fixture
 def screenshots(request: pytest.FixtureRequest) -> Path:
     """Where pictures are kept, for people: in pytest's cache."""
     assert request.config.cache is not None
-    return Path(request.config.cache.mkdir("screenshots"))
+    return Path(request.config.cache.mkdir(FOLDER))
 
 
 @pytest.fixture
-def page(family_browser: BrowserContext) -> Page:
-    """Its first tab."""
-    return family_browser.new_page()
+def shoot(screenshots: Path, size: str) -> Shoot:
+    """Keep a picture of a page, for people to look at."""
+
+    def keep(page: Page, name: str) -> None:
+        page.screenshot(path=screenshots / f"{name}-{size}.png", full_page=True)
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the pictures are."""
+    assert config.cache is not None
+    kept = sorted(config.cache.mkdir(FOLDER).glob("*.png"))
+    if kept:
+        terminalreporter.write_line(f"{len(kept)} screenshots are in {kept[0].parent}")

@@ -6,6 +6,8 @@ from typing import Final
 CHILDHOOD: Final = "enfance"
 AFTER_SCHOOL: Final = "periscolaire"
 CANTEEN: Final = "restauration"
+PASSWORD: Final = "un cartable tout neuf"  # noqa: S105 (not a secret: made-up families, on loopback, gone afterwards)
+"""What every played family chooses at the portal; shown, so that whoever watches can sign in as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,12 @@ class Invoice:
     family: Family
     cents: int
     label: str
+    means: str | None = None
+
+    @property
+    def document_path(self) -> str:
+        """Where the portal gives the invoice's document."""
+        return f"/documents/{self.regie}/{self.number}.pdf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,9 @@ MARTIN: Final = Family("D-1001", "Famille Martin")
 NGUYEN: Final = Family("D-1002", "Famille Nguyen")
 DIALLO: Final = Family("D-1003", "Famille Diallo")
 ROSSI: Final = Family("D-1004", "Famille Rossi")
-FAMILIES: Final = (MARTIN, NGUYEN, DIALLO, ROSSI)
+LEROY: Final = Family("D-1005", "Famille Leroy")
+"""Plays nothing and has never signed in: its first visit is whoever's opens the portal."""
+FAMILIES: Final = (MARTIN, NGUYEN, DIALLO, ROSSI, LEROY)
 
 PARTS: Final = (
     Part(
@@ -116,6 +126,11 @@ LEFT_TO_CLICK: Final = (
     Invoice(AFTER_SCHOOL, "PER-2026-0312", DIALLO, 1840, "Sortie au musée"),
     Invoice(CHILDHOOD, "ENF-2026-0114", ROSSI, 3150, "Étude surveillée, octobre"),
     Invoice(CANTEEN, "CAN-2026-0203", ROSSI, 7030, "Restauration scolaire, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0115", LEROY, 11230, "Crèche Les Tilleuls, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0116", LEROY, 2480, "Accueil du soir, octobre"),
+    Invoice(CHILDHOOD, "ENF-2026-0117", LEROY, 3600, "Centre de loisirs, vacances d’automne"),
+    Invoice(AFTER_SCHOOL, "PER-2026-0313", LEROY, 4710, "Goûter et devoirs, octobre"),
+    Invoice(CANTEEN, "CAN-2026-0204", LEROY, 5780, "Restauration scolaire, octobre", means="direct_debit"),
 )
 """What is left for whoever opens the portal."""
 

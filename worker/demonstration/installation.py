@@ -19,7 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, FAMILIES
+from worker.demonstration.documents import write_document
+from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, FAMILIES, INVOICES
 
 HOLD_SECONDS: Final = 30
 """Instead of 30 min, so that a person sees the end of it."""
@@ -35,6 +36,8 @@ TOKEN: Final = "demo"  # noqa: S105 (not a secret: made-up families, on loopback
 """Always the same, so that a document can show a request which works when it is copied."""
 HERE: Final = Path(__file__).resolve().parents[2]
 SHOWN_LOG_LINES: Final = 20
+DOCUMENTS: Final = "documents"
+"""The folder of the invoices' documents, which the portal gives to their families."""
 _PR_SET_PDEATHSIG: Final = 1
 """Linux, <sys/prctl.h>."""
 
@@ -113,7 +116,9 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         key = secrets.token_hex(16)
         _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
-        _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key))
+        _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key, folder))
+        for invoice in INVOICES:
+            write_document(folder / DOCUMENTS, invoice)
         processes: list[Process] = []
         stack.callback(_stop, processes)
         for name, argv, environ in _programs(folder, addresses, key):
@@ -275,15 +280,18 @@ labels = ["Ville de démonstration", "Régie Périscolaire"]
 """
 
 
-def _portal_toml(addresses: Addresses, token: str, key: str) -> str:
+def _portal_toml(addresses: Addresses, token: str, key: str, folder: Path) -> str:
     families = "".join(
         f'[[family]]\naccount = "{family.account}"\nname = "{family.name}"\nemail = "{family.email}"\n'
         for family in FAMILIES
     )
     return f"""
 port = {addresses.portal.rpartition(":")[2]}
+public_url = "{addresses.portal}"
 lettrage_url = "{addresses.lettrage}"
 token = "{token}"
+state = "{folder / "portal.sqlite"}"
+documents = "{folder / DOCUMENTS}"
 
 {families}
 [[gateway]]

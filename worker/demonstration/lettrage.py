@@ -29,9 +29,9 @@ class Lettrage:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def issue(self, invoices: Iterable[Invoice]) -> None:
-        """Tell Lettrage what is owed, as the town's billing software would."""
-        events = [issued(invoice) for invoice in invoices]
+    async def issue(self, invoices: Iterable[Invoice], portal: str) -> None:
+        """Tell Lettrage what is owed, as the town's billing software would; the portal has the documents."""
+        events = [issued(invoice, portal) for invoice in invoices]
         headers = {**self._headers, "Content-Type": BATCH}
         async with self._session.post(f"{self._address}/v1/events", json=events, headers=headers) as response:
             answer = await response.json()
@@ -65,9 +65,10 @@ class Lettrage:
             return found
 
 
-def issued(invoice: Invoice) -> dict[str, Any]:
-    """The event that says what is owed."""
+def issued(invoice: Invoice, portal: str) -> dict[str, Any]:
+    """The event that says what is owed, and that the portal has its document."""
     now = datetime.now(UTC)
+    means = {"means": invoice.means} if invoice.means else {}
     return {
         "specversion": "1.0",
         "type": "fr.lettrage.invoice.issued.v1",
@@ -81,5 +82,7 @@ def issued(invoice: Invoice) -> dict[str, Any]:
             "amount_cents": invoice.cents,
             "issued_on": now.date().isoformat(),
             "label": invoice.label,
+            "document_url": portal + invoice.document_path,
+            **means,
         },
     }

@@ -15,7 +15,9 @@ from examples.portal.gateways import Order, PayFiPGateway
 from examples.portal.payfip import ENVELOPE, SERVICE, PayFiPError
 from tests.unit.gateways.payfip_town import NUMCLI, REFDET, Town, running
 
-ORDER = Order(REFDET, "PÉR-2026/0301", 8640, "famille+a&b@example.org", "http://portail.example/retour?facture=7&de=b")
+ORDER = Order(
+    REFDET, ("PÉR-2026/0301",), 8640, "famille+a&b@example.org", "http://portail.example/retour?facture=7&de=b"
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,132 @@
+"""What the portal remembers by itself: passwords, sessions, failed tries, whose payment is whose. A small SQLite file.
+
+Each call is one lookup or one short transaction of microseconds, made on the event loop. Times are seconds since 1970,
+passed in.
+"""
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+SCHEMA = Path(__file__).with_name("memory.sql")
+NOWHERE = ":memory:"
+"""Where nothing is configured: families choose their passwords again after a restart."""
+TOKEN_BYTES = 32
+IDLE_SECONDS = 60 * 60
+"""Longer than the half hour that a payment may take at the bank, so that nobody comes back signed out."""
+LONGEST_SECONDS = 12 * 60 * 60
+ATTEMPTS_SECONDS = 15 * 60
+"""How long a failed try counts."""
+ATTEMPTS_OF_A_DOSSIER = 8
+ATTEMPTS_OF_AN_ADDRESS = 40
+"""More: a library's or a town hall's computers share one address."""
+
+May = Literal["choose_password", "everything"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who is signed in, and whether the password is still to be chosen."""
+
+    account: str
+    may: May
+
+
+class Memory:
+    """The portal's own file. `path` None: nothing outlives the process."""
+
+    def __init__(self, path: Path | None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # passwords' digests are nobody else's to read
+        self._db = sqlite3.connect(str(path or NOWHERE), isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(SCHEMA.read_text(encoding="utf-8"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # passwords
+
+    def password(self, account: str) -> str | None:
+        """The digest of a family's password; None if it has none yet."""
+        row = self._db.execute("SELECT digest FROM passwords WHERE account = ?", (account,)).fetchone()
+        return row[0] if row else None
+
+    def keep_password(self, account: str, digest: str) -> bool:
+        """Keep a family's first password; False if it has one, perhaps of the other parent a moment ago."""
+        kept = self._db.execute("INSERT OR IGNORE INTO passwords VALUES (?, ?)", (account, digest))
+        return kept.rowcount == 1
+
+    def forget(self, account: str) -> bool:
+        """Forget a family's password and end its sessions; False if it had none."""
+        self._db.execute("DELETE FROM sessions WHERE account = ?", (account,))
+        return self._db.execute("DELETE FROM passwords WHERE account = ?", (account,)).rowcount == 1
+
+    # sessions
+
+    def open_session(self, account: str, may: May, now: float) -> str:
+        """Begin a session and return its cookie's value."""
+        self._db.execute(
+            "DELETE FROM sessions WHERE seen_at < ? OR began_at < ?", (now - IDLE_SECONDS, now - LONGEST_SECONDS)
+        )
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._db.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?)", (_kept(token), account, may, now, now))
+        return token
+
+    def session(self, token: str, now: float) -> Session | None:
+        """The session of a cookie, while it lasts; looking keeps it alive."""
+        row = self._db.execute(
+            "UPDATE sessions SET seen_at = ?1 WHERE token = ?2 AND seen_at > ?3 AND began_at > ?4"
+            " RETURNING account, may",
+            (now, _kept(token), now - IDLE_SECONDS, now - LONGEST_SECONDS),
+        ).fetchone()
+        return Session(*row) if row else None
+
+    def close_session(self, token: str) -> None:
+        """End a session for good."""
+        self._db.execute("DELETE FROM sessions WHERE token = ?", (_kept(token),))
+
+    # tries to sign in
+
+    def try_once(self, account: str, address: str, now: float) -> bool:
+        """Count one try of a dossier from an address, before it is judged; False if there were too many."""
+        self._db.execute("DELETE FROM attempts WHERE at < ?", (now - ATTEMPTS_SECONDS,))
+        limits = {f"dossier {account}": ATTEMPTS_OF_A_DOSSIER, f"address {address}": ATTEMPTS_OF_AN_ADDRESS}
+        if any(self._attempts(who) >= limit for who, limit in limits.items()):
+            return False
+        self._db.executemany("INSERT INTO attempts VALUES (?, ?)", [(who, now) for who in limits])
+        return True
+
+    def _attempts(self, who: str) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM attempts WHERE who = ?", (who,)).fetchone()[0]
+        return count
+
+    def forgive(self, account: str, address: str) -> None:
+        """Forget the tries of a dossier that has signed in, and of its address the last: the others may be guesses."""
+        self._db.execute("DELETE FROM attempts WHERE who = ?", (f"dossier {account}",))
+        self._db.execute(
+            "DELETE FROM attempts WHERE rowid = (SELECT max(rowid) FROM attempts WHERE who = ?)",
+            (f"address {address}",),
+        )
+
+    # payments
+
+    def keep_payment(self, regie: str, reference: str, account: str) -> None:
+        """Remember who pays, before Lettrage is asked to start the payment."""
+        self._db.execute("INSERT OR IGNORE INTO payments VALUES (?, ?, ?)", (regie, reference, account))
+
+    def payer(self, regie: str, reference: str) -> str | None:
+        """Who began a payment here; None if that is not remembered."""
+        row = self._db.execute(
+            "SELECT account FROM payments WHERE regie = ? AND reference = ?", (regie, reference)
+        ).fetchone()
+        return row[0] if row else None
+
+
+def _kept(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
