@@ -91,7 +91,12 @@ def discrepancies() -> None:
     ),
 )
 @click.option("--regie", help="Only those of the régie with this code.")
-@click.option("--kind", type=click.Choice([kind.value for kind in DiscrepancyKind]), help="Only those of this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in DiscrepancyKind]),
+    metavar="KIND",
+    help=f"Only those of this kind: {', '.join(DiscrepancyKind)}.",
+)
 @click.option(
     "--state",
     type=click.Choice([*(state.value for state in DiscrepancyState), ALL]),
@@ -149,7 +154,7 @@ def resolve_discrepancies(
     """Close the discrepancies with these IDs (`lettrage discrepancies list` shows them).
 
     For what each amounts to now: should it grow later, it opens again. `credited` (an avoir) counts
-    as a refund of that amount; the others move no money. None settles an invoice: send
+    as a refund of that amount; the others move no money. No resolution settles an invoice: send
     invoice.settled. Doing the same twice counts once.
 
     Exit code 3 when there is no such discrepancy, 4 when one is not open or cannot be closed so, 75
