@@ -97,6 +97,7 @@ async def _fill(address: str, size: int) -> None:
     await store.sync_policies({REGIE: POLICY})
     async with store.pool.acquire() as connection:
         await connection.execute("SET statement_timeout = 0", timeout=600)
+        await connection.execute("SET plan_cache_mode = auto")  # else each row's foreign keys are planned anew
         for statement in FILL.split(";")[:-1]:
             await connection.execute(_sized(statement, size), timeout=600)
         await connection.execute("ANALYZE", timeout=600)
