@@ -35,8 +35,8 @@ async def test_two_clocks_end_every_hold_once_and_never_early(
 ) -> None:
     """No worker runs. Each hold ends once, after its deadline; the journal has one reactivation per invoice."""
     async with (
-        lettrage("clock", tmp_path, database_url, redis_url, hold="1s") as one,
-        lettrage("clock", tmp_path, database_url, redis_url, hold="1s") as other,
+        lettrage("clock", tmp_path, database_url, redis_url, hold="4s") as one,
+        lettrage("clock", tmp_path, database_url, redis_url, hold="4s") as other,
     ):
         await one.until_logged("process_ready")
         await other.until_logged("process_ready")
