@@ -20,7 +20,7 @@ from tests.integration.worlds import REGIE, drained, issued, settled
 from tests.integration.worlds import PostgresWorld as World
 from worker.notifier import Notifier
 from worker.portals.port import Attempt, DueNotification, PortalConfig
-from worker.portals.sending import Portal
+from worker.portals.sending import AT_ONCE, Portal
 from worker.store import deliveries as stored
 from worker.store.deliveries import Deliveries, Result, Room, notifications
 from worker.store.postgres import PostgresStore
@@ -255,6 +255,55 @@ async def test_a_portal_that_was_down_gets_everything_in_order_once(world: World
             await until(lambda: all_told(world))
     assert portal.versions == {number: [1, 2, 3] for number in numbers}
     assert len({name for name, _ in portal.heard}) == 24 == len(portal.heard)
+
+
+async def pass_time(world: World, pause: timedelta) -> None:
+    """Let that much time have passed, for whatever nobody is writing just now."""
+    await world.rows(
+        "UPDATE deliveries SET due_at = due_at - $1::interval, tried_at = tried_at - $1::interval WHERE outbox_id IN"
+        " (SELECT outbox_id FROM deliveries FOR UPDATE SKIP LOCKED)",
+        pause,
+    )
+    await world.rows("UPDATE portals SET paused_until = paused_until - $1::interval", pause)
+
+
+async def test_two_hours_without_a_portal(world: World) -> None:
+    """Two workers; invoices change all along. Once it is back it hears every change within a minute, in order, once."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    config = PortalConfig(regie=REGIE, url=f"http://127.0.0.1:{port}/hook", secrets=(SECRET,), private=True)
+    store = Deliveries(world.postgres.pool)
+    numbers = [f"F-{n}" for n in range(12)]
+    attempts: list[Attempt] = []
+
+    async def idle() -> bool:
+        leased = await world.rows("SELECT 1 FROM deliveries WHERE leased_until > clock_timestamp()")
+        return not leased and not await store.waiting([Room(REGIE, config.target, 1)], 0)
+
+    async with (
+        notifying(world, config, attempts=attempts) as one,
+        notifying(world, config, attempts=attempts) as other,
+    ):
+
+        async def minutes(count: int) -> None:
+            await pass_time(world, timedelta(minutes=count))
+            one.wake()
+            other.wake()
+            await until(idle)
+
+        for nth in range(12):
+            await change(world, numbers[nth], times=3)
+            for _ in range(2):
+                await minutes(5)
+        down = len(attempts)
+        assert {each.outcome for each in attempts} == {"unreachable"}
+        assert 24 <= down <= 24 * 2 * AT_ONCE
+        async with listening(port) as portal:
+            await minutes(1)
+            await until(lambda: all_told(world))
+    assert portal.versions == {number: [1, 2, 3] for number in numbers}
+    assert len({name for name, _ in portal.heard}) == 36 == len(portal.requests)
 
 
 async def test_what_was_sent_and_not_marked_is_sent_again_under_its_id(
