@@ -11,6 +11,8 @@ AFTER_THE_HOLD = (HOLD_SECONDS + 15) * 1000
 """Milliseconds in which a page must have noticed that a hold is over, its own refreshing included."""
 TO_THE_BANK = "Aller sur la page de paiement"
 PAY = "Payer les factures cochées"
+MAX_TABS = 60
+"""More than any page has things to reach."""
 TIME = r"à \d\d:\d\d"
 
 Shoot = Callable[[Page, str], None]
@@ -81,3 +83,13 @@ def expect_payable(page: Page, town: Town, invoice: Invoice) -> None:
 def reference_in(page: Page) -> str:
     """The payment's reference, from the page's address."""
     return page.url.partition("/paiements/")[2].split("/")[1]
+
+
+def go_to_by_keyboard(page: Page, wanted: Locator) -> None:
+    """Press Tab until this has the focus, which must be seen."""
+    for _ in range(MAX_TABS):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("one => one === document.activeElement"):
+            assert wanted.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+            return
+    raise AssertionError(f"the keyboard does not reach {wanted}")
