@@ -24,6 +24,7 @@ ROOMS: Final = (
     "worker.cli",
     "worker.web",
     "worker.reconcile",
+    "worker.verify",
     "worker.asker",
     "worker.notifier",
     "worker.gateways",

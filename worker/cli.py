@@ -24,6 +24,7 @@ COMMANDS: Final = {
         "worker.commands.discrepancies:discrepancies",
         "See what money and books disagree about; close it.",
     ),
+    "verify": ("worker.commands.verify:verify", "Prove that the books are right."),
     "migrate": ("worker.commands.schema:migrate", "Bring the database's schema to what this version needs."),
     "web": ("worker.commands.processes:web", "Serve the HTTP API."),
     "worker": ("worker.commands.processes:worker", "Reconcile events as soon as they are stored."),

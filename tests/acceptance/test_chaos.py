@@ -20,6 +20,7 @@ from tests.chaos.families import Portals, live
 from tests.chaos.installation import HOLD_SECONDS, Installation
 from tests.chaos.verdict import assert_nothing_lost, counted
 from tests.conftest import temporary_folder
+from worker.verify.books import Verdict, proved_books
 
 SECONDS = float(os.environ.get("LETTRAGE_CHAOS_SECONDS", "60"))
 SEED = os.environ.get("LETTRAGE_CHAOS_SEED") or str(Random().randrange(10**9))
@@ -72,6 +73,7 @@ async def test_nothing_is_lost_whatever_dies() -> None:
             )
             try:
                 await assert_nothing_lost(database, portals)
+                assert_proved(await proved_books(installation.direct_url))
                 assert installation.deadlocks == 0
                 assert recovery.empty_seconds - recovery.manned_seconds <= RECOVERY_SECONDS
             except BaseException:
@@ -102,6 +104,12 @@ async def test_connections_that_go_silent_are_given_up() -> None:
             say(given_up_after_seconds=round(given_up, 2), **await counted(database, portals))
             await assert_nothing_lost(database, portals)
             await database.close()
+
+
+def assert_proved(verdict: Verdict) -> None:
+    """The chains hold, and every fact decided again gives what the tables say."""
+    assert verdict.differences == []
+    assert verdict.events > verdict.unsealed
 
 
 async def hurt_for(installation: Installation, seconds: float) -> None:

@@ -31,7 +31,7 @@ from worker.web.cloudevents import SHAPES
 from worker.web.reading import Reading
 from worker.web.regies import Regies
 
-NOT_YET: Final = {("events", "replay"), ("verify",)}
+NOT_YET: Final = {("events", "replay")}
 """Commands that the documents name because this version does not have them."""
 REASON_HEADINGS: Final = (
     "Invoices",

@@ -21,7 +21,7 @@ BATCH: Final = 500
 EVENT_FIELDS: Final = 11
 """The columns of `unsealed` that say what came; the others say what became of it."""
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Row: TypeAlias = Mapping[str, Any]
 
 

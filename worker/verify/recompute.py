@@ -1,0 +1,108 @@
+"""The books again, from the facts alone: each batch decided as it was, with the policy and the time that were its own.
+
+The store of simulations does it, with the rows' own numbers, so that what comes out can be compared as it is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from schemas.decisions import JournalEntry
+from schemas.events import Event, EventType, report_key
+from schemas.records import GatewayReference, Invoice, Payment, Policy
+from worker.domain.decide import decide
+from worker.store.grouping import Name, Names
+from worker.store.memory import MemoryStore
+
+Kind = Literal["invoices", "payments", "references"]
+Number = Callable[[Kind, Name], int]
+"""The number that a row has in the database; one below zero for a row that is missing there."""
+
+OURS: Final = "lettrage"
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Application(Struct, kw_only=True, frozen=True):
+    """An event, and what is recorded of its application."""
+
+    event: Event
+    outcome: str
+    reason: str
+    decided_at: datetime
+    policy_version: int
+
+
+class Recomputation(MemoryStore):
+    """What some events make of an empty database."""
+
+    def __init__(self, number: Number, policies: Mapping[tuple[str, int], Policy]) -> None:
+        super().__init__(lambda: self.now, {})
+        self.now = NEVER
+        self.created_at: dict[int, datetime] = {}
+        """When each invoice's row was created, by its number."""
+        self._number = number
+        self._versions = policies
+        self._known: dict[Kind, set[Name]] = {"invoices": set(), "payments": set(), "references": set()}
+
+    def apply_again(self, batch: Sequence[Application]) -> None:
+        """Decide events that one transaction decided.
+
+        Raises:
+            KeyError: a policy that was theirs is missing.
+            Exception: whatever `decide` makes of facts that cannot be.
+        """
+        self.now = batch[0].decided_at
+        self.policies = {a.event.regie: self._versions[a.event.regie, a.policy_version] for a in batch}
+        events = [application.event for application in batch]
+        facts = [event for event in events if event.type is not EventType.GATEWAY_CALLBACK]
+        self._reconcile(facts, decide, events, _answers(events))
+
+    def outcomes(self) -> dict[int, tuple[str, str]]:
+        """Take what became of events, by place."""
+        taken, self.tables.outcomes = self.tables.outcomes, {}
+        return {place: (each.applied.outcome.value, each.applied.reason) for place, each in taken.items()}
+
+    def journal(self) -> list[JournalEntry]:
+        """Take what was written into the journal; nothing is told to anybody."""
+        taken, self.tables.journal, self.tables.outbox = self.tables.journal, [], []
+        return taken
+
+    def _create(self, names: Names) -> None:
+        for regie, number in self._missing("invoices", names.invoices):
+            invoice = Invoice(id=self._number("invoices", (regie, number)), regie=regie, number=number)
+            self.tables.invoices[invoice.id] = invoice
+            self.created_at[invoice.id] = self.now
+        for regie, reference in self._missing("payments", names.payments):
+            payment = Payment(id=self._number("payments", (regie, reference)), regie=regie, reference=reference)
+            self.tables.payments[payment.id] = payment
+        for regie, name in self._missing("references", names.references):
+            row = GatewayReference(id=self._number("references", (regie, name)), regie=regie, gateway_reference=name)
+            self.tables.references[row.id] = row
+
+    def _missing(self, kind: Kind, names: set[Name]) -> Iterable[Name]:
+        missing = names - self._known[kind]
+        self._known[kind] |= missing
+        return sorted(missing)
+
+
+def batches(applications: Iterable[Application]) -> list[list[Application]]:
+    """Part events, in the order of their application, into what one transaction decided each."""
+    return [list(batch) for _, batch in groupby(applications, key=lambda application: application.decided_at)]
+
+
+def _answers(events: Sequence[Event]) -> dict[int, int]:
+    """Find the reports that were made of callbacks while they were applied: they come after them.
+
+    One that came before its callback is an archive's, and spoke for itself.
+    """
+    reports = {(e.source, e.id): e.place for e in events if e.type is EventType.GATEWAY_REPORT and e.client == OURS}
+    answers = {}
+    for event in events:
+        if event.type is EventType.GATEWAY_CALLBACK:
+            place = reports.get(report_key(event.client, event.source, event.id), 0)
+            if place > event.place:
+                answers[event.place] = place
+    return answers
