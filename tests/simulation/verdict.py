@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
+from schemas.decisions import JournalEntry
 from schemas.events import EventType, report_key
 from schemas.records import InvoiceState, PaymentState
 from schemas.reports import ReportResult
@@ -15,6 +17,10 @@ from tests.simulation.world import World
 from worker.domain.asking import APART
 from worker.domain.reasons import Reason
 from worker.domain.record import PAYMENT_UNKNOWN
+from worker.store.memory import Tables
+from worker.verify.compare import Books, journals
+from worker.verify.recompute import Application, Recomputation, batches
+from worker.verify.stored import Stored, StoredEntry
 
 OWN_QUESTIONS = "/asks"
 """The source of reports of questions that no callback made us ask."""
@@ -68,6 +74,7 @@ def pronounce(world: World) -> None:
             silence_is_shown(town, town.ledger)
             claims_about_nobody_are_shown(town)
     every_hold_ended_once(world)
+    the_books_come_out_again(world)
     the_journal_tells_it_all(world)
     fair_weather_is_punctual(world)
 
@@ -252,6 +259,52 @@ def every_hold_ended_once(world: World) -> None:
             payment = payments[event.regie, event.data.reference]
             require(payment.deadline is not None and outcome.decided_at >= payment.deadline, "too early", payment)
     require(not expired or max(expired.values()) == 1, "a hold ended twice", expired)
+
+
+def the_books_come_out_again(world: World) -> None:
+    """Every fact, decided again in its order and at its time, gives what is stored, as `lettrage verify` would find."""
+    tables = world.store.tables
+    stored = Stored(
+        invoices=tables.invoices,
+        payments=tables.payments,
+        references=tables.references,
+        charges=tables.charges,
+        adjustments=tables.adjustments,
+        discrepancies=tables.discrepancies,
+        holds={
+            row.id: row.payable_again_at
+            for row in tables.payments.values()
+            if row.state is not None and not row.hold_over and row.payable_again_at is not None
+        },
+        numbers={
+            "invoices": {(row.regie, row.number): row.id for row in tables.invoices.values()},
+            "payments": {(row.regie, row.reference): row.id for row in tables.payments.values()},
+            "references": {(row.regie, row.gateway_reference): row.id for row in tables.references.values()},
+        },
+    )
+    book = Recomputation(stored.number, {(town.regie, 1): town.policy for town in world.towns})
+    for batch in batches(_applied(tables)):
+        book.apply_again(batch)
+    outcomes = {place: (each.applied.outcome, each.applied.reason) for place, each in tables.outcomes.items()}
+    require(book.outcomes() == outcomes, "other outcomes, decided again")
+    entries = [StoredEntry(id=n, **_fields(entry)) for n, entry in enumerate(tables.journal)]
+    different = [*Books([book]).differences(stored), *journals(entries, book.journal())]
+    require(not different, "other books, decided again", *different)
+
+
+def _applied(tables: Tables) -> Iterator[Application]:
+    for place, each in tables.outcomes.items():
+        yield Application(
+            event=tables.events[place],
+            outcome=each.applied.outcome,
+            reason=each.applied.reason,
+            decided_at=each.decided_at,
+            policy_version=1,
+        )
+
+
+def _fields(entry: JournalEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in JournalEntry.__struct_fields__}
 
 
 def the_journal_tells_it_all(world: World) -> None:

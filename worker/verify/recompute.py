@@ -5,7 +5,6 @@ The store of simulations does it, with the rows' own numbers, so that what comes
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -89,8 +88,15 @@ class Recomputation(MemoryStore):
 
 
 def batches(applications: Iterable[Application]) -> list[list[Application]]:
-    """Part events, in the order of their application, into what one transaction decided each."""
-    return [list(batch) for _, batch in groupby(applications, key=lambda application: application.decided_at)]
+    """Part events, in the order of their application, into what one transaction decided each, by place."""
+    found: list[list[Application]] = []
+    last: Application | None = None
+    for each in applications:
+        if last is None or last.decided_at != each.decided_at or last.event.place > each.event.place:
+            found.append([])
+        found[-1].append(each)
+        last = each
+    return found
 
 
 def _answers(events: Sequence[Event]) -> dict[int, int]:
