@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,9 +14,13 @@ import asyncpg
 import pytest
 from click.testing import Result
 
+from schemas.decisions import Decision, Dossier
+from schemas.events import Event, Queue
+from schemas.records import Policy
 from tests.conftest import database
 from tests.installation import Installation
-from tests.integration.books import ASKED, REGIE, Town, issued, keep_books, says, started
+from tests.integration.books import ASKED, REGIE, Town, issued, keep_books, says, started, told
+from worker.domain.decide import decide
 from worker.store.postgres import PostgresStore
 from worker.verify import books as module
 from worker.verify.books import proved, proved_books
@@ -160,6 +166,48 @@ async def test_nothing_is_locked_and_nothing_written(copy: str) -> None:
         assert (await proved_books(parts._replace(netloc=f"reader:x@{parts.netloc.rpartition('@')[2]}").geturl())).ok
     finally:
         await run(copy, "DROP OWNED BY reader", "DROP ROLE reader")
+
+
+async def test_what_looked_before_it_was_there_is_no_difference(copy: str) -> None:
+    """A forged callback is decided while its payment is started: it saw none, and has the later number all the same.
+
+    Two real transactions: the callback's has read and waits; the payment-started commits; the callback's goes on.
+    """
+    has_read, may_go_on = threading.Event(), threading.Event()
+
+    def decide_slowly(dossier: Dossier, events: Sequence[Event], policy: Policy, now: datetime) -> Decision:
+        has_read.set()
+        assert may_go_on.wait(30)
+        return decide(dossier, events, policy, now)
+
+    async def lie() -> None:
+        async with store_on(copy) as store:
+            (callback,) = await store.claim(Queue.GATEWAY_CALLBACK, 10)
+            town = Town(store)
+            read = await town.reconciler._read([callback])
+            await store.apply(read.events, decide_slowly, read.reports)
+
+    async with store_on(copy) as store:
+        await store.record([told(says("Z-a", forged="yes")), told(issued("Z-1"))])
+        lying = asyncio.create_task(asyncio.to_thread(asyncio.run, lie()))
+        await asyncio.to_thread(has_read.wait, 30)
+        await store.record([told(started("Z-a", "Z-1"))])
+        await Town(store).reconciler.drain(Queue.PAYMENT_STARTED)
+        may_go_on.set()
+        await lying
+    ((named,),) = await fetched(copy, "SELECT payment IS NOT NULL FROM discrepancies WHERE subject = 'Z-a'")
+    assert not named
+    assert (await proved_books(copy)).differences == []
+
+
+@asynccontextmanager
+async def store_on(address: str) -> AsyncIterator[PostgresStore]:
+    """A store of a worker's own."""
+    store = await PostgresStore.open(address)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 # Tampered books

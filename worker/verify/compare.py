@@ -2,19 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from msgspec import Struct
 
 from schemas.decisions import JournalEntry
 from schemas.records import Adjustment, Charge, Discrepancy, GatewayReference, Invoice, Line, Payment
 from worker.verify.differences import About, Difference, between
-from worker.verify.recompute import Recomputation
+from worker.verify.recompute import TRANSACTION, Recomputation
 from worker.verify.stored import Stored, StoredEntry
-
-CREATION: Final = timedelta(seconds=60)
-"""An invoice's row is created in the transaction that first decides about it; its timeouts end that one sooner."""
 
 Fact = tuple[str, int | None, int | None, str]
 """Kind, invoice, payment and `fact_id` of an adjustment."""
@@ -61,7 +57,7 @@ class Books:
     def _creations(self, seen: Mapping[int, datetime]) -> Iterator[Difference]:
         for key, at in seen.items():
             decided_at = self.created_at.get(key)
-            if decided_at is not None and not decided_at - CREATION <= at <= decided_at:
+            if decided_at is not None and not decided_at - TRANSACTION <= at <= decided_at:
                 yield self._invoice(key).differs("first_seen_at", at, decided_at)
 
     def _lines(self, stored: Stored) -> Iterator[Difference]:

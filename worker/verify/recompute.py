@@ -4,7 +4,7 @@ The store of simulations does it, with the rows' own numbers, so that what comes
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from schemas.decisions import JournalEntry
 from schemas.events import Event, EventType, report_key
 from schemas.records import GatewayReference, Invoice, Payment, Policy
 from worker.domain.decide import decide
+from worker.domain.keys import gateway_reference_of
 from worker.store.grouping import Name, Names
 from worker.store.memory import MemoryStore
 
@@ -21,6 +22,8 @@ Number = Callable[[Kind, Name], int]
 """The number that a row has in the database; one below zero for a row that is missing there."""
 
 OURS: Final = "lettrage"
+TRANSACTION: Final = timedelta(seconds=60)
+"""Longer than a transaction lasts: its timeouts end it sooner."""
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -97,6 +100,50 @@ def batches(applications: Iterable[Application]) -> list[list[Application]]:
         found[-1].append(each)
         last = each
     return found
+
+
+def unseen_first(told: Sequence[list[Application]]) -> list[list[Application]]:
+    """Put what proves nothing before the payment-started that brought its reference, if both were decided at once.
+
+    It looks for the reference's row, which nobody locks before there is one; so its transaction may have seen none, and
+    still have a later number than the one that made it.
+    """
+    found: list[list[Application]] = []
+    for batch in told:
+        unproven = [application for application in batch if _is_unproven(application.event)]
+        names = {(each.event.regie, each.event.data.gateway_reference) for each in unproven}
+        begun = next((nth for nth, earlier in enumerate(found) if _starts(earlier, batch[0].decided_at, names)), None)
+        if begun is None:
+            found.append(batch)
+            continue
+        moved, others = _parted(batch, {each.event.place for each in unproven})
+        found.insert(begun, moved)
+        found += [others] if others else []
+    return found
+
+
+def _parted(batch: Sequence[Application], reports: set[int]) -> tuple[list[Application], list[Application]]:
+    """Part reports, with the callbacks that they speak for, from the rest."""
+    answers = _answers([each.event for each in batch])
+    moved = reports | {place for place, report in answers.items() if report in reports}
+    return (
+        [each for each in batch if each.event.place in moved],
+        [each for each in batch if each.event.place not in moved],
+    )
+
+
+def _is_unproven(event: Event) -> bool:
+    return event.type is EventType.GATEWAY_REPORT and not event.data.verified
+
+
+def _starts(batch: Sequence[Application], before: datetime, names: set[Name]) -> bool:
+    """Tell whether a transaction, begun within a moment, brought one of these references."""
+    return any(
+        each.event.type is EventType.PAYMENT_STARTED
+        and (each.event.regie, gateway_reference_of(each.event)) in names
+        and abs(before - each.decided_at) <= TRANSACTION
+        for each in batch
+    )
 
 
 def _answers(events: Sequence[Event]) -> dict[int, int]:
