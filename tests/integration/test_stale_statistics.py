@@ -1,4 +1,4 @@
-"""`pending` is analyzed while it is empty, as it mostly is; a backlog after that must not be read once per event."""
+"""Tables are analyzed while they are small, `pending` while it is empty: no batch may read what came later."""
 
 import json
 from collections.abc import Iterator
@@ -37,6 +37,11 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "overtakes": (["enfance"] * BATCH, NAMES, [10 * BACKLOG] * BATCH, [0]),
 }
 
+PAYMENTS = (
+    "INSERT INTO payments (regie, reference) SELECT 'enfance', 'P' || n FROM generate_series($1::int, $2::int) AS n"
+)
+NOTHING = "'[]'"
+
 
 @pytest.mark.parametrize("name", ASKED)
 async def test_a_batch_reads_its_own_events_whatever_the_statistics_say(name: str, database_url: str) -> None:
@@ -51,8 +56,37 @@ async def test_a_batch_reads_its_own_events_whatever_the_statistics_say(name: st
         (plan,) = json.loads(await connection.fetchval(query, *ASKED[name]))
     finally:
         await connection.close()
-    read = sum(_rows(node) for node in _nodes(plan["Plan"]) if node.get("Relation Name") == "pending")
-    assert read <= 10 * BATCH
+    assert _read(plan, "pending") <= 10 * BATCH
+
+
+async def test_a_plan_kept_from_the_first_days_walks_through_no_older_rows(database_url: str) -> None:
+    """What saves a batch was planned with a hundred payments there; the latest of many are reached by their ids."""
+    filling = await asyncpg.connect(database_url)
+    saving = await asyncpg.connect(database_url, server_settings=SETTINGS | {"plan_cache_mode": "force_generic_plan"})
+    try:
+        await filling.execute(PAYMENTS, 1, BATCH)
+        await filling.execute("ANALYZE payments")
+        types = ", ".join(["timestamptz"] + ["text"] * 13)
+        await saving.execute(f"PREPARE save ({types}) AS {QUERIES.save}")
+        await saving.execute(_saved(range(1, BATCH + 1)))
+        await filling.execute(PAYMENTS, BATCH + 1, BACKLOG)
+        latest = range(BACKLOG - BATCH + 1, BACKLOG + 1)
+        (plan,) = json.loads(await saving.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {_saved(latest)}"))
+    finally:
+        await filling.close()
+        await saving.close()
+    assert BATCH <= _read(plan, "payments") <= 10 * BATCH
+
+
+def _saved(ids: range) -> str:
+    """Save so many payments, and nothing else."""
+    payments = json.dumps([{"id": number} for number in ids])
+    return f"EXECUTE save (now(), {NOTHING}, '{payments}', {', '.join([NOTHING] * 11)})"
+
+
+def _read(plan: dict[str, Any], table: str) -> float:
+    """Rows of a table that a plan looked at."""
+    return sum(_rows(node) for node in _nodes(plan["Plan"]) if node.get("Relation Name") == table)
 
 
 def _rows(node: dict[str, Any]) -> float:

@@ -60,10 +60,11 @@ SETTINGS = {
     "jit": "off",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "random_page_cost": "1.1",
 }
-"""Every query here looks a few keys up by an index. A generic plan cached while the inbox is empty, or a hash of a
-whole table that statistics still call small, makes each batch cost O(backlog)."""
+"""Every query here looks a few keys up by an index. A generic plan cached while the inbox is empty, or a whole table
+hashed or merged that statistics or a kept plan still call small, makes each batch cost O(backlog) or O(history)."""
 
 
 class GrewError(Exception):

@@ -45,13 +45,13 @@ kept AS (
 queued AS (
     INSERT INTO pending (place, queue, type, regie, subject, waited)
     SELECT place, $2::jsonb ->> type, type, regie, subject, waited
-    FROM kept
-    INNER JOIN placed USING (place)
+    FROM placed
+    WHERE (place IN (SELECT place FROM kept)) IS true
 )
 
 SELECT nth, place
-FROM kept
-INNER JOIN placed USING (place);
+FROM placed
+WHERE (place IN (SELECT place FROM kept)) IS true;
 
 -- name: known
 -- What is already kept under these keys.
