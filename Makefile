@@ -133,7 +133,7 @@ $(TESTABLE): .lock/test.txt $(INSTALLED)
 	@$(PIP_INSTALL) --require-hashes -r .lock/test.txt
 	@touch $@
 
-# A browser, an older PostgreSQL and promtool: from Debian where we may, otherwise what is there.
+# A browser, an older PostgreSQL and Prometheus: from Debian where we may, otherwise what is there.
 .PHONY: test-machine
 test-machine:
 	@bash .ci/machine
