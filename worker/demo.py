@@ -97,7 +97,9 @@ async def _ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
 async def _stay(demo: "Demo") -> int:
     code = await _end(demo)
     addresses = demo.installation.addresses
-    _say(f"\nThe rest is yours: open {addresses.portal} and pay, be refused, cancel or close the window.")
+    _say(
+        f"\nThe rest is yours: open {addresses.panel}, then pay, be refused, cancel or close the window at the portal."
+    )
     _say(
         f"Sign in as dossier {MARTIN.account}, password « {PASSWORD} ». Or make a first visit: dossier {LEROY.account},"
     )
@@ -135,6 +137,7 @@ class Demo:
             raise DemoError(f"{error}. {self.installation.processes[0].last_words()}") from error
         addresses = self.installation.addresses
         _say(f"Ready after {time.monotonic() - self._began:.1f} s.\n")
+        _say(f"  All at one address {addresses.panel}\n")
         _say(f"  Portal             {addresses.portal}")
         _say(f"  Simulated gateway  {addresses.gateway}/control/payments")
         _say(f"  Lettrage           {addresses.lettrage}/readyz  {addresses.lettrage}/metrics")
@@ -150,7 +153,12 @@ class Demo:
 
     async def _portal_answers(self) -> bool:
         addresses = self.installation.addresses
-        return all([await _answers(url) for url in (addresses.portal, f"{addresses.gateway}/control/payments")])
+        return all(
+            [
+                await _answers(url)
+                for url in (addresses.portal, f"{addresses.gateway}/control/payments", addresses.panel)
+            ]
+        )
 
     async def play(self, ending: Ending) -> int:
         """Let every family play its parts, at once; then end as asked."""

@@ -1,4 +1,4 @@
-"""A throw-away installation: Lettrage, a simulated gateway and an example portal, each in processes of its own.
+"""A throw-away installation: Lettrage, a simulated gateway, an example portal and a panel, each in its own process.
 
 Nothing of the machine's own configuration is used, not even its DATABASE_URL: a demo must never play families into a
 real database.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.demonstration.documents import write_document
-from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, FAMILIES, INVOICES
+from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, FAMILIES, INVOICES, MARTIN, PASSWORD
 
 HOLD_SECONDS: Final = 30
 """Instead of 30 min, so that a person sees the end of it."""
@@ -28,6 +28,9 @@ HOST: Final = "127.0.0.1"
 LETTRAGE_PORT: Final = 8080
 PORTAL_PORT: Final = 8081
 GATEWAY_PORT: Final = 8082
+PANEL_PORT: Final = 8083
+LATE_SECONDS: Final = 10
+"""How long after a hold's end a late notification comes, where the panel wants one."""
 STOP_SECONDS: Final = 25
 """What each process may take to end: `lettrage up` drains, then stops its servers."""
 SITE_ID: Final = "12345678"
@@ -53,6 +56,7 @@ class Addresses:
     lettrage: str
     portal: str
     gateway: str
+    panel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
         _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
         _write(folder / "gateway.toml", _gateway_toml(addresses, key))
         _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key, folder))
+        _write(folder / "panel.toml", _panel_toml(addresses, TOKEN, hold_seconds))
         for invoice in INVOICES:
             write_document(folder / DOCUMENTS, invoice)
         processes: list[Process] = []
@@ -135,9 +140,9 @@ def _stop(processes: Sequence[Process]) -> None:
 
 
 def _free_addresses(claims: ExitStack) -> Addresses:
-    ports = [_free_port(wanted, claims) for wanted in (LETTRAGE_PORT, PORTAL_PORT, GATEWAY_PORT)]
-    lettrage, portal, gateway = (f"http://{HOST}:{port}" for port in ports)
-    return Addresses(lettrage=lettrage, portal=portal, gateway=gateway)
+    ports = [_free_port(wanted, claims) for wanted in (LETTRAGE_PORT, PORTAL_PORT, GATEWAY_PORT, PANEL_PORT)]
+    lettrage, portal, gateway, panel = (f"http://{HOST}:{port}" for port in ports)
+    return Addresses(lettrage=lettrage, portal=portal, gateway=gateway, panel=panel)
 
 
 def _free_port(wanted: int, claims: ExitStack) -> int:
@@ -182,6 +187,7 @@ def _programs(folder: Path, addresses: Addresses, key: str) -> list[tuple[str, l
         ("lettrage up", [str(Path(sys.executable).with_name("lettrage")), "up"], lettrage),
         ("the simulated gateway", [*example, "examples.gateway", str(folder / "gateway.toml")], {}),
         ("the example portal", [*example, "examples.portal", str(folder / "portal.toml")], {}),
+        ("the panel", [*example, "examples.panel", str(folder / "panel.toml")], {}),
     ]
 
 
@@ -277,6 +283,20 @@ notify_url = "{addresses.lettrage}/v1/callbacks/{CHILDHOOD}"
 [[payfip.regie]]
 numcli = "{NUMCLI}"
 labels = ["Ville de démonstration", "Régie Périscolaire"]
+"""
+
+
+def _panel_toml(addresses: Addresses, token: str, hold_seconds: int) -> str:
+    return f"""
+port = {addresses.panel.rpartition(":")[2]}
+lettrage_url = "{addresses.lettrage}"
+token = "{token}"
+portal_url = "{addresses.portal}"
+gateway_url = "{addresses.gateway}"
+account = "{MARTIN.account}"
+password = "{PASSWORD}"
+hold_seconds = {hold_seconds}
+late_seconds = {hold_seconds + LATE_SECONDS}
 """
 
 
