@@ -26,7 +26,8 @@ def settings(config: dict[str, Any]) -> Settings:
     """What the file says of the portal itself."""
     state, documents = (Path(config[key]) if key in config else None for key in ("state", "documents"))
     public_url = config["public_url"].rstrip("/")
-    return Settings(public_url, config["lettrage_url"], config["token"], state, documents)
+    secrets = config.get("notification_secrets", [])
+    return Settings(public_url, config["lettrage_url"], config["token"], state, documents, secrets)
 
 
 def serve(config: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from aiohttp import web
 from examples.portal import billing_pages
 from examples.portal.billing_pages import Account, Choice
 from examples.portal.families import Family
-from examples.portal.lettrage import Lettrage
+from examples.portal.lettrage import Lettrage, LettrageError
+from examples.portal.memory import Memory
 from examples.portal.visits import Visit, for_family, show
 
 FILE_NAME = re.compile(r"[A-Za-z0-9-]{1,100}\.pdf")
@@ -21,9 +22,19 @@ INVALID = 422
 class Billing:
     """The home page, the three tabs, and the invoices' documents."""
 
-    def __init__(self, lettrage: Lettrage, regies: Collection[str], documents: Path | None) -> None:
+    def __init__(
+        self,
+        lettrage: Lettrage,
+        memory: Memory,
+        regies: Collection[str],
+        *,
+        is_told: bool,
+        documents: Path | None,
+    ) -> None:
         self._lettrage = lettrage
+        self._memory = memory
         self._regies = regies
+        self._is_told = is_told
         self._documents = documents
 
     def routes(self) -> list[web.RouteDef]:
@@ -38,8 +49,21 @@ class Billing:
         ]
 
     async def home(self, _request: web.Request, visit: Visit, family: Family) -> web.Response:
-        """Show what waits, by régie."""
-        return show(billing_pages.home_page(visit, await self._accounts(family, "payable")))
+        """Show what waits, by régie; while Lettrage is away, what was last heard, where changes are told."""
+        try:
+            accounts = await self._accounts(family, "payable")
+        except LettrageError as error:
+            if not self._is_told:
+                raise
+            print(error, flush=True)
+            return show(billing_pages.remembered_home_page(visit, self._remembered(family)))
+        return show(billing_pages.home_page(visit, accounts))
+
+    def _remembered(self, family: Family) -> list[Account]:
+        return [
+            Account({"code": code, "label": self._memory.label(code)}, self._memory.payable(code, family.account))
+            for code in self._regies
+        ]
 
     async def payable(self, request: web.Request, visit: Visit, family: Family) -> web.Response:
         """Show the tab Payer. With a single régie to pay there is nothing to choose."""
@@ -90,4 +114,5 @@ class Billing:
         regie, invoices = await asyncio.gather(
             self._lettrage.regie(code), self._lettrage.invoices(code, family.account, view)
         )
+        self._memory.read(regie, invoices)
         return Account(regie, invoices)

@@ -39,9 +39,10 @@ class Account:
         return escape(self.regie["label"])
 
     @property
-    def cents(self) -> int:
-        """What the invoices come to."""
-        return sum(invoice["amount_cents"] for invoice in self.invoices)
+    def cents(self) -> int | None:
+        """What the invoices come to; None while the amount of one is not known."""
+        amounts = [invoice["amount_cents"] for invoice in self.invoices]
+        return None if None in amounts else sum(amounts)
 
     @property
     def pending(self) -> str:
@@ -60,28 +61,47 @@ class Choice:
 
 def home_page(visit: Visit, accounts: Iterable[Account]) -> str:
     """Say, by régie, how many invoices wait."""
+    return _home(visit, "".join(_home_card(account, _way_to_pay(account)) for account in accounts))
+
+
+def remembered_home_page(visit: Visit, accounts: Iterable[Account]) -> str:
+    """Say it from what was last heard, while Lettrage cannot be read; nothing can be paid meanwhile."""
+    notice = f'<p class="notice" role="status">{AWAY}</p>'
+    return _home(visit, "".join(_home_card(account, "") for account in accounts), notice)
+
+
+AWAY = (
+    "Vos factures sont momentanément illisibles ; ces nombres sont ceux des dernières nouvelles reçues."
+    " Vous pourrez payer dans quelques minutes."
+)
+
+
+def _home(visit: Visit, cards: str, notice: str = "") -> str:
     assert visit.family is not None
-    cards = "".join(_home_card(account) for account in accounts)
     return page(
         "Accueil",
-        f'<h1>Bonjour, {escape(visit.family.name)}</h1><ul class="regies">{cards}</ul>'
+        f'<h1>Bonjour, {escape(visit.family.name)}</h1>{notice}<ul class="regies">{cards}</ul>'
         '<p class="steps"><a href="/facturation/historique">Voir mes paiements des 24 derniers mois</a></p>',
         visit,
         section="Accueil",
     )
 
 
-def _home_card(account: Account) -> str:
+def _home_card(account: Account, way_to_pay: str) -> str:
     if not account.invoices:
         return (
             f'<li class="card"><h2>{account.label}</h2><p><span class="skip">{account.label} : </span>'
             "Aucune facture en attente</p></li>"
         )
+    total = "" if account.cents is None else f'<p class="sum">{euros(account.cents)}</p>'
     return f"""<li class="card due"><h2>{account.label}</h2>
 <p><span class="skip">{account.label} : </span>{account.pending}</p>
-<p class="sum">{euros(account.cents)}</p>
-<p><a class="button" href="/facturation?regie={escape(account.code)}">Payer
-<span class="skip"> : {account.label}</span></a></p></li>"""
+{total}{way_to_pay}</li>"""
+
+
+def _way_to_pay(account: Account) -> str:
+    return f"""<p><a class="button" href="/facturation?regie={escape(account.code)}">Payer
+<span class="skip"> : {account.label}</span></a></p>"""
 
 
 def payable_page(visit: Visit, accounts: Sequence[Account], chosen: Account | None, choice: Choice) -> str:
@@ -109,13 +129,14 @@ def _invoices_to_tick(visit: Visit, account: Account, choice: Choice) -> str:
 <p>{account.label} : rien à payer pour le moment.</p></section>"""
     rows = "".join(_invoice_to_tick(invoice, choice) for invoice in account.invoices)
     total = sum(invoice["amount_cents"] for invoice in account.invoices if invoice["number"] in choice.ticked)
+    told = euros(total) if choice.ticked else "à calculer"
     described = ' aria-describedby="erreur"' if choice.error else ""
     return f"""<form class="bill" method="post" action="/paiements" data-total>{csrf(visit)}
 <input type="hidden" name="regie" value="{escape(account.code)}">
-<input type="hidden" name="cle" value="{choice.seed or secrets.token_hex(8)}">
+<input type="hidden" name="cle" value="{escape(choice.seed) or secrets.token_hex(8)}">
 <h2 id="cocher">2. Cochez les factures à payer</h2>{_error(choice.error)}
 <fieldset aria-labelledby="cocher"{described}><ul class="invoices">{rows}</ul></fieldset>
-<div class="checkout"><p class="total">Total <output aria-live="polite" data-sum>{euros(total)}</output></p>
+<div class="checkout"><p class="total">Total <output aria-live="polite" data-sum>{told}</output></p>
 <p class="steps"><button class="quiet" formaction="/facturation" data-needless>Calculer le total</button>
 <button>Payer les factures cochées</button></p></div></form>"""
 

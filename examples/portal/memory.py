@@ -6,10 +6,11 @@ passed in.
 
 import secrets
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 SCHEMA = Path(__file__).with_name("memory.sql")
 NOWHERE = ":memory:"
@@ -24,6 +25,9 @@ ATTEMPTS_OF_A_DOSSIER = 8
 ATTEMPTS_OF_AN_ADDRESS = 40
 """More: a library's or a town hall's computers share one address."""
 
+READ = ("regie", "number", "account", "state", "version", "amount_cents", "means")
+HEARD = ("regie", "number", "account", "state", "version")
+"""What is kept of an invoice as read, and as told by a notification."""
 May = Literal["choose_password", "everything"]
 
 
@@ -126,6 +130,49 @@ class Memory:
             "SELECT account FROM payments WHERE regie = ? AND reference = ?", (regie, reference)
         ).fetchone()
         return row[0] if row else None
+
+    # what was last heard of invoices
+
+    def read(self, regie: Mapping[str, Any], invoices: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what Lettrage has just answered: it is at least as new as what is known at the same version."""
+        self._db.execute("INSERT OR REPLACE INTO regies VALUES (?, ?)", (regie["code"], regie["label"]))
+        self._db.executemany(
+            "INSERT INTO invoices VALUES (:regie, :number, :account, :state, :version, :amount_cents, :means)"
+            " ON CONFLICT DO UPDATE SET account = excluded.account, state = excluded.state,"
+            " version = excluded.version, amount_cents = excluded.amount_cents, means = excluded.means"
+            " WHERE excluded.version >= version",
+            [{key: invoice[key] for key in READ} for invoice in invoices],
+        )
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """Keep what a notification says of an invoice; an older one, or the same again, changes nothing."""
+        self._db.execute(
+            "INSERT INTO invoices VALUES (:regie, :number, :account, :state, :version, NULL, NULL)"
+            " ON CONFLICT DO UPDATE SET account = coalesce(excluded.account, account), state = excluded.state,"
+            " version = excluded.version WHERE excluded.version > version",
+            {key: told[key] for key in HEARD},
+        )
+
+    def is_read(self, regie: str, number: str) -> bool:
+        """Whether an invoice was ever read, and not only heard of."""
+        found = self._db.execute(
+            "SELECT 1 FROM invoices WHERE regie = ? AND number = ? AND amount_cents IS NOT NULL", (regie, number)
+        )
+        return found.fetchone() is not None
+
+    def label(self, regie: str) -> str:
+        """What a régie was last called; its code if that was never read."""
+        row = self._db.execute("SELECT label FROM regies WHERE code = ?", (regie,)).fetchone()
+        return row[0] if row else regie
+
+    def payable(self, regie: str, account: str) -> list[dict[str, Any]]:
+        """What a family can pay online, by what is known; amounts in cents, None where unknown."""
+        rows = self._db.execute(
+            "SELECT number, amount_cents FROM invoices WHERE regie = ? AND account = ? AND state = 'payable'"
+            " AND means IS NOT 'direct_debit' ORDER BY number",
+            (regie, account),
+        )
+        return [{"number": number, "amount_cents": cents} for number, cents in rows]
 
 
 def _kept(token: str) -> str:

@@ -29,3 +29,23 @@ CREATE TABLE IF NOT EXISTS payments (
     account TEXT NOT NULL,
     PRIMARY KEY (regie, reference)
 ) STRICT;
+
+-- The latest that is known of each invoice, from readings and notifications; the highest version is its truth.
+-- `amount_cents` and `means` are not in a notification: NULL until the invoice was read.
+CREATE TABLE IF NOT EXISTS invoices (
+    regie TEXT NOT NULL,
+    number TEXT NOT NULL,
+    account TEXT,
+    state TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    amount_cents INTEGER,
+    means TEXT,
+    PRIMARY KEY (regie, number)
+) STRICT;
+CREATE INDEX IF NOT EXISTS invoices_by_account ON invoices (account);
+
+-- What each régie is called on a page.
+CREATE TABLE IF NOT EXISTS regies (
+    code TEXT PRIMARY KEY,
+    label TEXT NOT NULL
+) STRICT;

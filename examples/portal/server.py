@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from examples.portal.frame import failure_page
 from examples.portal.gateways import Gateway, form_origins
 from examples.portal.lettrage import Lettrage, LettrageError
 from examples.portal.memory import Memory
+from examples.portal.notifications import NOTIFICATIONS, Notifications
 from examples.portal.paying import Paying
 from examples.portal.sign_in import SignIn
 from examples.portal.visits import CSRF_FIELD, VISIT, Cookie, Visit, show, strangers_token
@@ -41,6 +42,7 @@ class Settings:
     token: str
     state: Path | None = None
     documents: Path | None = None
+    notification_secrets: Sequence[str] = ()
 
 
 class Portal:
@@ -51,10 +53,23 @@ class Portal:
         self._cookie = Cookie(settings.public_url)
         self._memory = Memory(settings.state)
         self._lettrage = Lettrage(settings.lettrage_url, settings.token)
-        billing = Billing(self._lettrage, list(gateways), settings.documents)
+        notifications = Notifications(self._lettrage, self._memory, settings.notification_secrets)
+        billing = Billing(
+            self._lettrage,
+            self._memory,
+            list(gateways),
+            is_told=bool(settings.notification_secrets),
+            documents=settings.documents,
+        )
         paying = Paying(self._lettrage, gateways, self._memory, billing, settings.public_url)
         sign_in = SignIn(registry, self._memory, self._cookie)
-        self._routes = [*sign_in.routes(), *billing.routes(), *paying.routes(), *assets()]
+        self._routes = [
+            *sign_in.routes(),
+            *billing.routes(),
+            *paying.routes(),
+            *notifications.routes(),
+            *assets(),
+        ]
         self._headers = headers(form_origins(gateways.values()))
 
     def application(self) -> web.Application:
@@ -117,7 +132,7 @@ async def tell_failures(request: web.Request, handler: Handler) -> web.StreamRes
 @web.middleware
 async def check_form(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take a form only from whom it was made for: another site cannot send one in a family's name."""
-    if request.method == "POST":
+    if request.method == "POST" and request.path != NOTIFICATIONS:  # those are signed
         form = await request.post()
         if not request[VISIT].sent(form.get(CSRF_FIELD)):
             return show(failure_page("Page expirée", STALE, request[VISIT]), FORBIDDEN)

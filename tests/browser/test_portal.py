@@ -22,7 +22,7 @@ from tests.browser.acting import (
     tick,
     title_of,
 )
-from tests.browser.town import Town
+from tests.browser.town import Town, until
 from worker.demonstration.families import (
     AFTER_SCHOOL,
     CANTEEN,
@@ -365,6 +365,14 @@ def test_a_withdrawn_invoice_is_not_paid(page: Page, town: Town, shoot: Shoot) -
     page.get_by_role("button", name=PAY).click()
     expect(page.get_by_role("status")).to_contain_text("a été annulée")
     shoot(page, "retiree")
+
+
+def test_the_portal_is_told_of_what_nobody_looked_at(town: Town) -> None:
+    """Lettrage's own notifications, signed, over HTTP: a new invoice, then its withdrawal, without a page opened."""
+    invoice = town.owe(DIALLO, CANTEEN)
+    until(lambda: town.told_to_portal(invoice) == "payable")
+    town.withdraw(invoice)
+    until(lambda: town.told_to_portal(invoice) == "withdrawn")
 
 
 def test_direct_debits_have_their_own_tab(page: Page, town: Town, shoot: Shoot) -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +114,13 @@ class Town:
         answer = requests.get(address, headers=self._token, timeout=HTTP_SECONDS)
         found: dict[str, Any] | None = answer.json() if answer.ok else None
         return found
+
+    def told_to_portal(self, invoice: Invoice) -> str | None:
+        """The state that the portal knows an invoice in, from what it was told; None if it knows none."""
+        file = self.installation.processes[0].log.with_name("portal.sqlite")
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as portal:
+            row = portal.execute("SELECT state FROM invoices WHERE number = ?", (invoice.number,)).fetchone()
+            return row[0] if row else None
 
     @property
     def _token(self) -> dict[str, str]:

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -57,6 +58,14 @@ class Addresses:
     portal: str
     gateway: str
     panel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What is secret here: the gateway's signing key, and the one that notifications to the portal are signed with."""
+
+    gateway: str = field(default_factory=lambda: secrets.token_hex(16))
+    portal: str = field(default_factory=lambda: f"whsec_{b64encode(secrets.token_bytes(32)).decode()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +126,16 @@ def installed(hold_seconds: int = HOLD_SECONDS) -> Iterator[Installation]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettrage-demo-")))
         addresses = _free_addresses(stack)
-        key = secrets.token_hex(16)
+        keys = Keys()
         _write(folder / "lettrage.toml", _lettrage_toml(addresses, TOKEN, hold_seconds))
-        _write(folder / "gateway.toml", _gateway_toml(addresses, key))
-        _write(folder / "portal.toml", _portal_toml(addresses, TOKEN, key, folder))
-        _write(folder / "panel.toml", _panel_toml(addresses, TOKEN, hold_seconds))
+        _write(folder / "gateway.toml", _gateway_toml(addresses, keys.gateway))
+        _write(folder / "portal.toml", _portal_toml(addresses, keys, folder))
+        _write(folder / "panel.toml", _panel_toml(addresses, hold_seconds))
         for invoice in INVOICES:
             write_document(folder / DOCUMENTS, invoice)
         processes: list[Process] = []
         stack.callback(_stop, processes)
-        for name, argv, environ in _programs(folder, addresses, key):
+        for name, argv, environ in _programs(folder, addresses, keys):
             processes.append(_started(name, argv, environ, folder))
         yield Installation(addresses=addresses, token=TOKEN, processes=processes)
 
@@ -173,14 +182,15 @@ def _bindable(port: int) -> int:
         return number
 
 
-def _programs(folder: Path, addresses: Addresses, key: str) -> list[tuple[str, list[str], dict[str, str]]]:
+def _programs(folder: Path, addresses: Addresses, keys: Keys) -> list[tuple[str, list[str], dict[str, str]]]:
     """Name, command and environment of each process, in the order of their start."""
     lettrage = {
         "LETTRAGE_CONFIG": str(folder / "lettrage.toml"),
         "LETTRAGE_STATE_DIR": str(folder / "state"),
         "HOST": HOST,
         "PORT": addresses.lettrage.rpartition(":")[2],
-        "DEMO_GATEWAY_KEY": key,
+        "DEMO_GATEWAY_KEY": keys.gateway,
+        "DEMO_PORTAL_SECRET": keys.portal,
     }
     example = [sys.executable, "-m"]
     return [
@@ -250,6 +260,10 @@ hold = "{hold_seconds}s"
 vads_site_id = "{SITE_ID}"
 signature_algo = "hmac_sha256"
 secret_production = "env:DEMO_GATEWAY_KEY"
+[regie.portal]
+url = "{addresses.portal}/notifications"
+secret = "env:DEMO_PORTAL_SECRET"
+private = true
 
 [[regie]]
 code = "{AFTER_SCHOOL}"
@@ -260,6 +274,10 @@ hold = "{hold_seconds}s"
 [regie.options]
 numcli = "{NUMCLI}"
 service_url = "{addresses.gateway}/tpa/services/securite"
+[regie.portal]
+url = "{addresses.portal}/notifications"
+secret = "env:DEMO_PORTAL_SECRET"
+private = true
 
 [[regie]]
 code = "{CANTEEN}"
@@ -267,6 +285,10 @@ label = "Régie Restauration scolaire"
 gateway = "dummy"
 mode = "test"
 hold = "{hold_seconds}s"
+[regie.portal]
+url = "{addresses.portal}/notifications"
+secret = "env:DEMO_PORTAL_SECRET"
+private = true
 """
 
 
@@ -286,11 +308,11 @@ labels = ["Ville de démonstration", "Régie Périscolaire"]
 """
 
 
-def _panel_toml(addresses: Addresses, token: str, hold_seconds: int) -> str:
+def _panel_toml(addresses: Addresses, hold_seconds: int) -> str:
     return f"""
 port = {addresses.panel.rpartition(":")[2]}
 lettrage_url = "{addresses.lettrage}"
-token = "{token}"
+token = "{TOKEN}"
 portal_url = "{addresses.portal}"
 gateway_url = "{addresses.gateway}"
 account = "{MARTIN.account}"
@@ -300,7 +322,7 @@ late_seconds = {hold_seconds + LATE_SECONDS}
 """
 
 
-def _portal_toml(addresses: Addresses, token: str, key: str, folder: Path) -> str:
+def _portal_toml(addresses: Addresses, keys: Keys, folder: Path) -> str:
     families = "".join(
         f'[[family]]\naccount = "{family.account}"\nname = "{family.name}"\nemail = "{family.email}"\n'
         for family in FAMILIES
@@ -309,7 +331,8 @@ def _portal_toml(addresses: Addresses, token: str, key: str, folder: Path) -> st
 port = {addresses.portal.rpartition(":")[2]}
 public_url = "{addresses.portal}"
 lettrage_url = "{addresses.lettrage}"
-token = "{token}"
+token = "{TOKEN}"
+notification_secrets = ["{keys.portal}"]
 state = "{folder / "portal.sqlite"}"
 documents = "{folder / DOCUMENTS}"
 
@@ -319,7 +342,7 @@ regie = "{CHILDHOOD}"
 kind = "systempayv2"
 url = "{addresses.gateway}/vads-payment/"
 site_id = "{SITE_ID}"
-key = "{key}"
+key = "{keys.gateway}"
 mode = "PRODUCTION"
 
 [[gateway]]

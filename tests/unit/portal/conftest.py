@@ -25,6 +25,7 @@ INVOICE: dict[str, Any] = {
     "issued_on": None,
     "label": "Goûter <b>& devoirs</b>",
     "document_url": "javascript:alert(1)",
+    "means": None,
     "state": "payable",
     "payable_again_at": None,
     "to_check": False,
