@@ -48,6 +48,7 @@ class Memory:
             path.touch(mode=0o600)  # passwords' digests are nobody else's to read
         self._db = sqlite3.connect(str(path or NOWHERE), isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may cost the last seconds
         self._db.executescript(SCHEMA.read_text(encoding="utf-8"))
 
     def close(self) -> None:

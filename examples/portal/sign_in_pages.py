@@ -52,7 +52,7 @@ def choose_password_page(visit: Visit, error: str | None = None) -> str:
     return page(
         _titled("Votre mot de passe", error),
         f"""<h1>Votre mot de passe</h1>
-<p class="lead">Étape 2 sur 2 : choisissez le mot de passe de la {escape(visit.family.name)}.</p>
+<p class="lead">Étape 2 sur 2 : choisissez le mot de passe du dossier {escape(visit.family.account)}.</p>
 <div class="sheet">{_error(error)}
 <form method="post" action="/mot-de-passe" novalidate>{csrf(visit)}
 <input type="hidden" autocomplete="username" name="dossier" value="{escape(visit.family.account)}">

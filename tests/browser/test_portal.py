@@ -36,8 +36,6 @@ from worker.demonstration.families import (
 
 pytestmark = pytest.mark.browser
 
-BOTH_SIZES = pytest.mark.parametrize("size", ["desktop", "phone"], indirect=True)
-
 
 def test_a_first_visit_leads_to_the_invoices(strangers_browser: BrowserContext, town: Town, shoot: Shoot) -> None:
     """Dossier and name, then a password of one's own; what is wrong is said in text; signed out is signed out."""
@@ -135,15 +133,15 @@ def test_nothing_ticked_is_said(page: Page, town: Town, shoot: Shoot) -> None:
     assert town.payments_of(invoice) == []
 
 
-@BOTH_SIZES
 @pytest.mark.parametrize(
-    "choice",
+    ("choice", "size"),
     [
-        ("Payer par carte", "P", "Paiement reçu"),
-        ("Payer par prélèvement", "V", "Prélèvement accepté"),
-        ("Carte refusée", "R", "Paiement refusé"),
-        ("Annuler", "A", "Paiement annulé"),
+        (("Payer par carte", "P", "Paiement reçu"), "desktop"),
+        (("Payer par prélèvement", "V", "Prélèvement accepté"), "phone"),
+        (("Carte refusée", "R", "Paiement refusé"), "phone"),
+        (("Annuler", "A", "Paiement annulé"), "desktop"),
     ],
+    indirect=["size"],
 )
 def test_payfips_page_leads_back_to_what_became_of_the_payment(
     page: Page, town: Town, shoot: Shoot, choice: tuple[str, str, str]

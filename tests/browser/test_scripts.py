@@ -127,7 +127,7 @@ def test_refused_then_paid(page: Page, town: Town, shoot: Shoot) -> None:
     assert sorted(town.payments_of(invoice)) == ["paid", "refused"]
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"], indirect=True)
+@pytest.mark.parametrize("size", ["phone"], indirect=True)
 def test_a_closed_window_can_be_opened_again_until_the_time_is_up(page: Page, town: Town, shoot: Shoot) -> None:
     """The time left is counted down; the button opens the same payment; at the end the page says so by itself."""
     invoice = town.owe(DIALLO, CHILDHOOD)
