@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "invoices": ("worker.commands.lookups:invoices", "Look at an invoice."),
     "payments": ("worker.commands.lookups:payments", "Look at a payment."),
     "notifications": ("worker.commands.notifications:notifications", "Look at what portals were told; tell it again."),
+    "portal": ("worker.commands.portal:portal", "Try a portal that is to be told."),
     "discrepancies": (
         "worker.commands.discrepancies:discrepancies",
         "See what money and books disagree about; close it.",
