@@ -1,5 +1,6 @@
 """State gauges on a real PostgreSQL: what a scrape says is what the tables say; without it, they are absent."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -14,7 +15,7 @@ from schemas.events import EventType, InvoiceIssued, InvoiceSettled, NewEvent, Q
 from schemas.records import Policy
 from tests.integration.processes import free_port, started
 from worker.reconcile import Reconciler
-from worker.store.gauges import Gauges
+from worker.store.gauges import COUNTED, Gauges
 from worker.store.postgres import PostgresStore
 
 REGIES = {
@@ -227,6 +228,24 @@ async def test_every_state_gauge_has_values_and_no_other_is_read(store: Postgres
     await store.record([started("P-1")])
     ages = {"state_age_seconds"}
     assert {key[0] for key in await read(gauges)} | ages == set(STATE_GAUGES)
+
+
+async def test_counting_leaves_a_connection_to_what_is_quick(
+    store: PostgresStore, gauges: Gauges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While whole tables are counted, and wait for a lock here, pending events are read at once."""
+    monkeypatch.setattr("worker.store.gauges.ACQUIRE_SECONDS", 0.5)
+    readings = gauges.readings()
+    async with store.pool.acquire() as connection:
+        lock = connection.transaction()
+        await lock.start()
+        await connection.execute("LOCK TABLE invoices, payments IN ACCESS EXCLUSIVE MODE")
+        counting = [asyncio.create_task(readings[name]()) for name in sorted(COUNTED)]
+        await asyncio.sleep(0)
+        assert await readings["pending"]()
+        await lock.rollback()
+    assert all(await asyncio.gather(*counting[:1]))
+    await asyncio.gather(*counting)
 
 
 async def test_with_the_database_gone_the_gauges_are_absent_and_the_answer_is_quick(database_url: str) -> None:

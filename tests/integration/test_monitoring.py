@@ -1,28 +1,20 @@
 """The monitoring pack as it is: a Prometheus that scrapes a live Lettrage answers every panel, evaluates every rule."""
 
-import http.client
 import json
 import re
-import shutil
 import subprocess
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import monitoring
-from tests.installation import CLIENT, TOKEN, Installation, free_port, until
+from tests.installation import CLIENT, Installation, free_port, until
+from tests.prometheus import EXAMPLE, PACK, Prometheus, program, serving
 
-PACK = Path(monitoring.__file__).parent
-EXAMPLE = PACK / "example"
 DASHBOARDS = sorted((PACK / "dashboards").glob("*.json"))
-ADDRESS = "127.0.0.1:8080"
-"""Where the example looks for Lettrage."""
 CONFIG = f"""{CLIENT}
 [[regie]]
 code = "enfance"
@@ -45,67 +37,6 @@ def town(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Installa
     installation.configure(CONFIG)
     yield installation
     installation.end()
-
-
-class Prometheus:
-    """One that runs with the example's configuration, but for the address that it scrapes and its pace."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
-        self.port = port
-
-    @contextmanager
-    def running(self, program: str, lettrage_port: int) -> Iterator[None]:
-        """Run it while inside."""
-        written = (EXAMPLE / "prometheus.yml").read_text()
-        assert ADDRESS in written
-        changed = written.replace(ADDRESS, f"127.0.0.1:{lettrage_port}").replace("15s", "1s")
-        (self.folder / "prometheus.yml").write_text(changed.replace("../alerts", str(PACK / "alerts")))
-        arguments = ["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"]
-        with serving([program, *arguments, f"--web.listen-address=127.0.0.1:{self.port}"], self.folder, self.port):
-            yield
-
-    def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 (Prometheus's JSON)
-        """What its API answers."""
-        address = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            return json.load(answer)["data"]
-
-    def has_data(self, query: str) -> bool:
-        """Whether a query has an answer, and one that is a number."""
-        values = [float(series["value"][1]) for series in self.ask("query", query=query)["result"]]
-        return any(value == value for value in values)  # noqa: PLR0124 (NaN is no data)
-
-
-@contextmanager
-def serving(command: list[str], folder: Path, port: int) -> Iterator[None]:
-    """Run a server of Prometheus's kind until it says that it is ready; it is ended at the end."""
-    log = folder / f"{Path(command[0]).name}.log"
-    with log.open("wb") as said:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-    try:
-        until(lambda: _is_ready(port) or process.poll() is not None)
-        assert process.poll() is None, log.read_text()
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def program(*names: str) -> str:
-    """The first of these programs that is here."""
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    pytest.skip(f"no {names[0]} here (Debian: apt-get install {names[0]})")
 
 
 def panels_of(dashboard: Path) -> list[Any]:
@@ -153,11 +84,7 @@ class Families:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "data": data,
         }
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/cloudevents+json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self._town.port, timeout=20)
-        connection.request("POST", "/v1/events", json.dumps(event), {**headers, "Prefer": "wait=5"})
-        assert connection.getresponse().status in {200, 202}
-        connection.close()
+        assert self._town.post(event) in {200, 202}
 
 
 @pytest.mark.timeout(240)
@@ -167,7 +94,7 @@ def test_every_panel_has_data_and_every_rule_works(town: Installation, tmp_path:
     town.start("up")
     until(town.is_ready)
     families = Families(town)
-    with prometheus.running(program("prometheus"), town.port):
+    with prometheus.running(town.port, PACK / "alerts" / "lettrage.yml"):
         until(lambda: prometheus.has_data("lettrage_build_info"))
         missing = queries()
         end = time.monotonic() + PATIENCE_SECONDS

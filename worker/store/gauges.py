@@ -1,6 +1,7 @@
 """The state gauges' values, read from PostgreSQL when somebody scrapes. Source: the contract's "Metrics"."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Final, Self
 
 import asyncpg
@@ -20,7 +21,9 @@ QUERY_SECONDS: Final = 60
 LOCK_TIMEOUT: Final = "2000"
 """Milliseconds: a migration that alters a table is not waited for."""
 CONNECTIONS: Final = 2
-"""The quick statements do not wait long for a slow one."""
+"""One for what is counted, one table after the other; one for the quick statements."""
+COUNTED: Final = frozenset({"invoices", "payments", "oldest_holds", "lost"})
+"""Statements that read a whole table, or much of one."""
 PROCESSES: Final = ("web", "worker", "clock")
 CENTS_PER_EURO: Final = 100
 
@@ -32,6 +35,7 @@ class Gauges:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        self._counting = asyncio.Lock()
 
     @classmethod
     async def open(cls, database_url: str) -> Self:
@@ -56,16 +60,20 @@ class Gauges:
         """Drop the connections; a reading under way is of no use any more."""
         self._pool.terminate()
 
-    def readings(self) -> dict[str, Callable[[], Awaitable[list[Sample]]]]:
+    def readings(self) -> dict[str, Callable[[], Coroutine[object, object, list[Sample]]]]:
         """What there is to read, by the query's name; each raises whatever the driver does."""
         return {name: self._reading(name, samples) for name, samples in _SAMPLES.items()}
 
-    def _reading(self, query: str, samples: "Samples") -> Callable[[], Awaitable[list[Sample]]]:
+    def _reading(self, query: str, samples: "Samples") -> Callable[[], Coroutine[object, object, list[Sample]]]:
         async def read() -> list[Sample]:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 return list(samples(await connection.fetch(vars(QUERIES)[query])))
 
-        return read
+        async def read_in_turn() -> list[Sample]:
+            async with self._counting:
+                return await read()
+
+        return read_in_turn if query in COUNTED else read
 
 
 def _pending(rows: Iterable[Row]) -> Iterator[Sample]:
