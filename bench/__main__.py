@@ -9,7 +9,7 @@ import uvloop
 from bench import document, ground
 from bench.figures import Figure
 
-NAMES = ("reconcile", "ingest", "latency", "holds", "memory", "asks", "history", "interpret")
+NAMES = ("reconcile", "ingest", "latency", "holds", "memory", "asks", "history", "interpret", "books")
 """In the order of the table."""
 
 

@@ -650,4 +650,132 @@ KEPT = (
     ),
 )
 
-MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT)
+CHAIN, SEAL, SEALS, BOOKS = (
+    "worker/verify/chain.py",
+    "worker/domain/seal.py",
+    "worker/store/seals.py",
+    "worker/verify/books.py",
+)
+COMPARED, RECOMPUTED = "worker/verify/compare.py", "worker/verify/recompute.py"
+SEALED, HASHED, NAMED = (
+    "tests/integration/test_seals.py::test_",
+    "tests/unit/domain/test_seal.py::test_",
+    "tests/integration/test_verify.py::test_what_is_changed_is_named",
+)
+
+PROVED = (
+    Mutation(
+        "a field's length is not hashed",
+        SEAL,
+        "    return len(value).to_bytes(4) + value\n",
+        "    return value\n",
+        (HASHED + "a_digest_is_of_fields_that_say_their_length",),
+    ),
+    Mutation(
+        "a seal does not hash the one before it",
+        SEAL,
+        "last_seq, *digests])",
+        "last_seq, *digests[1:]])",
+        (HASHED + "a_seal_covers_everything_that_it_says",),
+    ),
+    Mutation(
+        "what is committed late is skipped",
+        SEALS,
+        "            if not await conn.fetchval(QUERIES.is_settled, mark.transaction):\n                return False\n",
+        "",
+        (SEALED + "what_is_committed_late_is_not_skipped",),
+    ),
+    Mutation(
+        "two sealers seal at once",
+        SEALS,
+        "            if not await conn.fetchval(QUERIES.one_sealer):\n                return False\n",
+        "",
+        (SEALED + "every_application_is_sealed_once_in_its_order",),
+    ),
+    Mutation(
+        "a seal is not hashed again",
+        CHAIN,
+        '    if hashed != row["hash"]:\n',
+        "    if False:\n",
+        (NAMED + "[a seal's time]",),
+    ),
+    Mutation(
+        "a seal that is gone is not missed",
+        CHAIN,
+        '    for number in range(chain.seals + 1, row["number"]):\n',
+        "    for number in ():\n",
+        (NAMED + "[a seal is gone]",),
+    ),
+    Mutation(
+        "the end of a chain is where its last seal is",
+        CHAIN,
+        '            for number in range(chain.seals + 1, end["length"] + 1):\n',
+        "            for number in ():\n",
+        (NAMED + "[the last seal is gone]",),
+    ),
+    Mutation(
+        "an event is not compared with its seal",
+        CHAIN,
+        "        if is_now.event != event:\n",
+        "        if False:\n",
+        (NAMED + "[a byte of raw]",),
+    ),
+    Mutation(
+        "an outcome is not compared with its seal",
+        CHAIN,
+        "        if is_now.application != application:\n",
+        "        if False:\n",
+        (NAMED + "[the order of application]",),
+    ),
+    Mutation(
+        "data need not give its digest",
+        "worker/verify/portion.py",
+        '        if digest_of(event.type, event.data) != row["digest"]:\n',
+        "        if False:\n",
+        (NAMED + "[an event's amount]",),
+    ),
+    Mutation(
+        "events that wait are not looked at",
+        BOOKS,
+        "            if not _has_its_digest(row):\n",
+        "            if False:\n",
+        (NAMED + "[an event that waits]",),
+    ),
+    Mutation(
+        "rows that no event leads to are not named",
+        BOOKS,
+        '            if row["id"] not in self._looked_at[looked_at]:\n',
+        "            if False:\n",
+        (NAMED + "[an invoice too many]",),
+    ),
+    Mutation(
+        "lines of the journal are not compared",
+        COMPARED,
+        "            if entry is None or meant is None or _told(entry) != _told(meant):\n",
+        "            if False:\n",
+        (NAMED + "[a line is gone]",),
+    ),
+    Mutation(
+        "holds are not compared",
+        COMPARED,
+        "        yield from self._holds(stored)\n",
+        "",
+        (NAMED + "[a hold is gone]",),
+    ),
+    Mutation(
+        "books are made again with the latest policy",
+        RECOMPUTED,
+        "self._versions[a.event.regie, a.policy_version] for a in batch",
+        "max(self._versions.items(), key=lambda item: item[0][1])[1] for a in batch",
+        ("tests/integration/test_verify.py::test_healthy_books_are_all_right",),
+    ),
+    Mutation(
+        "what proves nothing is decided by its number alone",
+        RECOMPUTED,
+        "        if begun is None:\n",
+        "        if True:\n",
+        ("tests/integration/test_verify.py::test_what_looked_before_it_was_there_is_no_difference",),
+    ),
+)
+
+MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT, *PROVED)
