@@ -22,6 +22,7 @@ from schemas.events import (
     Queue,
     StartedLine,
     digest_of,
+    report_key,
 )
 from schemas.records import DueAsk, Policy
 from schemas.reports import Report, ReportResult
@@ -54,6 +55,8 @@ async def keep_books(database_url: str) -> None:
             town.is_lied_to,
             town.asks_its_gateway,
             town.resolves_what_is_open,
+            town.tries_again,
+            town.takes_an_archive,
             town.leaves_something_undone,
         ):
             await story()
@@ -198,6 +201,21 @@ class Town:
         await self.happens(says("O-b", "P", 600, transaction="more"), says("X-b", "P", 900, forged="yes"))
         await self.happens(started("O-d", "O-2", gateway_reference="O-b", cents=500))
 
+    async def tries_again(self) -> None:
+        """An event that failed for a while is applied after later ones."""
+        await self.store.record([told(issued("N-1")), told(issued("N-1", cents=800))])
+        await self.store.pool.execute("UPDATE pending SET leased_until = 'infinity' WHERE subject = 'N-1'")
+        await self.happens(started("N-a", "N-1"), says("N-a"), issued("N-1", cents=700))
+        await self.store.pool.execute("UPDATE pending SET leased_until = '-infinity' WHERE subject = 'N-1'")
+        await self.happens()
+
+    async def takes_an_archive(self) -> None:
+        """Callbacks come with the reports that were made of them elsewhere, before and after them."""
+        before, after = told(says("V-a")), told(says("V-b"))
+        await self.store.record([told(started("V-a", "V-1")), told(started("V-b", "V-2"))])
+        await self.store.record([await reported(before), before, after, await reported(after)])
+        await self.happens()
+
     async def leaves_something_undone(self) -> None:
         """A hold that is on; an event that waits, and one that is parked."""
         await self.happens(issued("H-1"), started("H-a", "H-1"))
@@ -276,7 +294,24 @@ def claims(reference: str) -> Any:  # noqa: ANN401
     return GatewayCallback(regie=ASKED, method="GET", query=reference)
 
 
-async def _interpret(event: Event) -> Report | Claim:
+async def reported(callback: NewEvent) -> NewEvent:
+    """The report of a callback, as an archive has it."""
+    source, event_id = report_key(callback.client, callback.source, callback.id)
+    report = await _interpret(callback)
+    assert isinstance(report, Report)
+    return NewEvent(
+        client="lettrage",
+        source=source,
+        id=event_id,
+        type=EventType.GATEWAY_REPORT,
+        regie=callback.regie,
+        data=report,
+        digest=digest_of(EventType.GATEWAY_REPORT, report),
+        subject=callback.subject,
+    )
+
+
+async def _interpret(event: Event | NewEvent) -> Report | Claim:
     if event.regie == ASKED:
         return Claim(gateway_reference=event.data.query)
     reference, result, cents, transaction, forged, test = event.data.query.split("&")
