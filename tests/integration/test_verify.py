@@ -620,6 +620,13 @@ def test_differences_are_told_and_end_with_1(tmp_path: Path, copy: str) -> None:
     assert (shown["ok"], shown["differences"]) == (False, [expected | {"stored": 901, "expected": 900}])
 
 
+def test_a_regie_that_never_was_is_not_all_right(tmp_path: Path, healthy: str) -> None:
+    """Exit 3: a code that is misspelt must not be taken for books that are in order."""
+    told = ask(tmp_path, healthy, "--regie", REGIE, "--regie", "enfnace")
+    assert told.exit_code == 3
+    assert "enfnace" in told.stderr
+
+
 def test_a_database_without_schema_or_server_is_told(tmp_path: Path, empty_database_url: str) -> None:
     """Exit 75: it may work later."""
     assert "lettrage migrate" in ask(tmp_path, empty_database_url).stderr

@@ -6,11 +6,11 @@ from concurrent.futures.process import BrokenProcessPool
 import asyncpg
 import click
 
-from worker.commands.exits import FAILED, Failed, TryLater
+from worker.commands.exits import FAILED, Failed, NotFound, TryLater
 from worker.commands.help import Command
 from worker.commands.installation import UNREACHABLE, settings_or_fail, unreachable, with_database
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say
-from worker.verify.books import Verdict, proved_books
+from worker.verify.books import UnknownRegieError, Verdict, proved_books
 
 
 @click.command(
@@ -33,7 +33,7 @@ def verify(ctx: click.Context, regies: tuple[str, ...], *, as_json: bool) -> Non
 
     Reads one snapshot of the database and nothing else; any installation may run beside it. Events
     that no seal covers yet are said. Keep the heads of the chains elsewhere: they prove later that
-    nothing before them was rewritten. Exit code 1 when anything differs.
+    nothing before them was rewritten. Exit code 1 when anything differs, 3 without such a régie.
     """
     verdict = _verified(list(regies) or None)
     if as_json:
@@ -49,6 +49,8 @@ def _verified(regies: list[str] | None) -> Verdict:
     progress = Progress("checks")
     try:
         return asyncio.run(proved_books(settings.database_url or "", regies, progress.show))
+    except UnknownRegieError as error:
+        raise NotFound(f"There has never been a régie {error} here.") from None
     except BrokenProcessPool:
         raise Failed("A helping process ended: the machine may have too little memory.") from None
     except asyncpg.InsufficientPrivilegeError as error:

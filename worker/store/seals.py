@@ -18,6 +18,7 @@ QUERIES: Final = load("seals.sql")
 
 BATCH: Final = 500
 """Events sealed in one transaction: some ten milliseconds of a clock that has holds to end."""
+ACQUIRE_SECONDS: Final = 10.0
 EVENT_FIELDS: Final = 11
 """The columns of `unsealed` that say what came; the others say what became of it."""
 
@@ -69,14 +70,14 @@ class Sealer:
             raise
 
     async def _look(self) -> Mark | None:
-        async with self._pool.acquire() as conn, conn.transaction():
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             last = await conn.fetchval(QUERIES.last_number)
             if last == self._sealed_to:
                 return None
             return Mark(last, await conn.fetchval(QUERIES.transaction))
 
     async def _seal(self, mark: Mark) -> bool:
-        async with self._pool.acquire() as conn, conn.transaction():
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             if not await conn.fetchval(QUERIES.one_sealer):
                 return False
             if not await conn.fetchval(QUERIES.is_settled, mark.transaction):

@@ -7,6 +7,12 @@ SELECT pg_export_snapshot();
 -- Roughly how many events were applied.
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outcomes_applied_seq_seq;
 
+-- name: unknown_regies
+-- Which of these no policy was ever stored for.
+SELECT array_agg(k.code ORDER BY k.code)
+FROM unnest($1::text[]) AS k (code)
+WHERE NOT EXISTS (SELECT FROM regies AS r WHERE r.code = k.code);
+
 -- name: policies
 -- Every version of what every régie chose.
 SELECT json_agg(json_build_object('regie', p.regie, 'version', p.version, 'body', p.body)) FROM policies AS p;

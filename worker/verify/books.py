@@ -29,6 +29,10 @@ Progress = Callable[[int], None]
 Regies = Sequence[str] | None
 
 
+class UnknownRegieError(Exception):
+    """Nothing here was ever called so: its books would be all right, being empty."""
+
+
 class ChainEnd(Struct, kw_only=True):
     """How far a régie's chain reaches. Kept elsewhere, `head` proves later that nothing before it was rewritten."""
 
@@ -65,9 +69,13 @@ class Verdict(Struct, kw_only=True):
 async def proved_books(database_url: str, regies: Regies = None, progress: Progress = lambda _: None) -> Verdict:
     """Prove the books of some régies, or of all, as they are at this moment.
 
-    Raises whatever the driver does when the database cannot be reached or is not migrated.
+    Raises:
+        UnknownRegieError: a régie was never configured here.
+        Exception: whatever the driver raises when the database cannot be reached or is not migrated.
     """
     async with snapshot(database_url) as conn:
+        if unknown := await conn.fetchval(QUERIES.unknown_regies, regies or []):
+            raise UnknownRegieError(", ".join(unknown))
         count = await conn.fetchval(QUERIES.applied)
         processes = 1 if count < SMALL else min(os.cpu_count() or 1, MOST_PROCESSES)
         async with hands(conn, database_url, processes) as workers:
