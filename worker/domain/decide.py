@@ -68,12 +68,16 @@ def _was_asked(event: Event) -> bool:
 
 def _derive(case: Case, reason: Reason) -> None:
     """Bring every state of the dossier in line with its facts."""
-    payments = [payment for payment in case.dossier.payments.values() if payment.amount_cents is not None]
-    sums = {payment.id: received_for(case, payment) for payment in payments}
-    for payment in payments:
-        _derive_payment(case, payment, sums[payment.id], reason)
-    paid = {payment.id for payment in payments if payment.state is PaymentState.PAID}
+    payments = case.dossier.payments.values()
+    sums: dict[int, Received] = {}
+    paid: set[int] = set()
     shares: dict[int, Share] = {}
+    for payment in payments:
+        if payment.amount_cents is not None:
+            sums[payment.id] = received = received_for(case, payment)
+            _derive_payment(case, payment, received, reason)
+            if payment.state is PaymentState.PAID:
+                paid.add(payment.id)
     for invoice in case.dossier.invoices.values():
         amount = amount_of(case, invoice, paid)
         if amount is not None:
@@ -355,12 +359,15 @@ def _follow(case: Case, known: Discrepancy, cents: int) -> None:
 
 def _flag_invoices(case: Case) -> None:
     """Mark the invoices that a person should look at: an open discrepancy of theirs, or a gateway that cannot say."""
-    opened = [row for row in case.dossier.discrepancies.values() if row.state is DiscrepancyState.OPEN]
-    checked = {row.invoice_id for row in opened if row.invoice_id is not None}
-    payers = {row.payment_id for row in opened if row.payment_id is not None}
+    checked: set[int | None] = set()
+    payers: set[int | None] = set()
+    for shown in case.dossier.discrepancies.values():
+        if shown.state is DiscrepancyState.OPEN:
+            checked.add(shown.invoice_id)
+            payers.add(shown.payment_id)
     for payment in case.dossier.payments.values():
         doubtful = payment.doubt and not payment.hold_over and payment.payable_again_at != payment.deadline
-        if payment.id in payers or doubtful:
+        if doubtful or payment.id in payers:
             checked.update(line.invoice_id for line in payment.lines)
     for invoice in case.dossier.invoices.values():
         if invoice.to_check != (invoice.id in checked):

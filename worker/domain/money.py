@@ -44,17 +44,24 @@ def received_for(case: Case, payment: Payment) -> Received:
     charges, facts = case.charges_of(payment), case.adjustments.get((None, payment.id), ())
     if not charges and not facts:
         return NOTHING
-    money = sum(cents_of(charge, payment) for charge in charges if charge.result in _MONEY)
-    rejected = [charge for charge in charges if charge.result is ChargeResult.REJECTED_LATER]
-    rejected_cents = sum(cents_of(charge, payment) for charge in rejected)
-    rejected_ids = {charge.transaction_id for charge in rejected}
-    reversed_cents = sum(
-        fact.cents for fact in facts if fact.kind is AdjustmentKind.REVERSED and fact.fact_id not in rejected_ids
-    )
-    results = {charge.result for charge in charges}
+    money = rejected_cents = reversed_cents = refunds = 0
+    rejected_ids: set[str] = set()
+    results: set[ChargeResult] = set()
+    for charge in charges:
+        results.add(charge.result)
+        if charge.result in _MONEY:
+            money += cents_of(charge, payment)
+        elif charge.result is ChargeResult.REJECTED_LATER:
+            rejected_cents += cents_of(charge, payment)
+            rejected_ids.add(charge.transaction_id)
+    for fact in facts:
+        if fact.kind in _GIVEN_BACK:
+            refunds += fact.cents
+        elif fact.kind is AdjustmentKind.REVERSED and fact.fact_id not in rejected_ids:
+            reversed_cents += fact.cents
     return Received(
         received=max(0, money - reversed_cents),
-        refunds=sum(fact.cents for fact in facts if fact.kind in _GIVEN_BACK),
+        refunds=refunds,
         taken_back=rejected_cents + min(reversed_cents, money),
         gross=money + rejected_cents,
         provisional=ChargeResult.PROVISIONAL in results,

@@ -74,10 +74,14 @@ def merged(events: Sequence[Event], keys_of: Callable[[Event], Keys]) -> Names:
     for event in events:
         regie, keys = event.regie, keys_of(event)
         names.by_event[event.place] = keys
-        names.payments.update([(regie, name) for name in keys.payments])
-        names.references.update([(regie, name) for name in keys.references])
-        names.invoices.update([(regie, name) for name in keys.invoices])
-        names.looked_up.update([(regie, name) for name in keys.looked_up])
+        for name in keys.payments:
+            names.payments.add((regie, name))
+        for name in keys.references:
+            names.references.add((regie, name))
+        for name in keys.invoices:
+            names.invoices.add((regie, name))
+        for name in keys.looked_up:
+            names.looked_up.add((regie, name))
         names.discrepancies.update(keys.discrepancies)
     return names
 
@@ -112,15 +116,16 @@ class _Sets:
 
     def root(self, node: Node) -> Node:
         parents = self._parents
-        parent = parents.get(node, node)
-        while parent != node:
-            grandparent = parents.get(parent, parent)
-            parents[node] = grandparent
-            node, parent = parent, grandparent
+        while (parent := parents.get(node)) is not None:
+            if (grandparent := parents.get(parent)) is None:
+                return parent
+            parents[node] = node = grandparent
         return node
 
     def join(self, one: Node, other: Node) -> None:
-        self._parents[self.root(one)] = self.root(other)
+        root, under = self.root(other), self.root(one)
+        if root != under:
+            self._parents[under] = root
 
 
 def dossiers_of(loaded: Loaded, events: Sequence[Event]) -> Iterator[tuple[Dossier, list[Event]]]:
