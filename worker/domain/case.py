@@ -167,6 +167,9 @@ class Case:
             "amount_cents": shown.amount_cents,
             "detail": shown.detail,
             "state": shown.state.value,
+            "regie": shown.regie,
+            "resolution": None if shown.resolution is None else shown.resolution.value,
+            "comment": shown.comment,
         }
         self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
 

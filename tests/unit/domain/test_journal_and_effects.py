@@ -117,10 +117,11 @@ def test_a_person_who_closes_a_discrepancy_is_told_to_the_portal() -> None:
     office.issue("F", 900)
     office.pays("P", {"F": 900}, 1000)
     office.resolve(office.discrepancy("overpaid"), "written_off")
-    assert [e.type for e in office.effects if e.type.startswith("discrepancy")] == [
-        "discrepancy.opened",
-        "discrepancy.resolved",
-    ]
+    opened, resolved = (e for e in office.effects if e.type.startswith("discrepancy"))
+    assert (opened.type, opened.data["resolution"], opened.data["comment"]) == ("discrepancy.opened", None, None)
+    assert (resolved.type, resolved.data["resolution"]) == ("discrepancy.resolved", "written_off")
+    assert resolved.data["comment"]
+    assert opened.data["regie"] == resolved.data["regie"] == opened.regie
 
 
 def test_a_regie_without_a_portal_is_told_nothing(office: Office) -> None:
