@@ -103,6 +103,14 @@ schema: $(TESTABLE) ## write docs/schema.sql from the migrations
 	$(BIN)/python -m tests.schema > docs/schema.sql.new
 	mv docs/schema.sql.new docs/schema.sql
 
+.PHONY: contracts
+contracts: $(TESTABLE) ## write docs/api from the code: OpenAPI, AsyncAPI, JSON Schemas
+	$(BIN)/python -m tests.contracts write
+
+.PHONY: contracts-released
+contracts-released: $(TESTABLE) ## from now on clients rely on docs/api as it is (at a release)
+	$(BIN)/python -m tests.contracts release
+
 .PHONY: lock
 lock: ## resolve the dependencies again and write .lock/ (ARGS=--upgrade takes newer ones)
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
@@ -119,7 +127,7 @@ lock: ## resolve the dependencies again and write .lock/ (ARGS=--upgrade takes n
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	    /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): .lock/runtime.txt pyproject.toml .lock/venv
 	@bash .lock/venv $(VENV)

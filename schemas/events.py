@@ -18,6 +18,10 @@ MAX_CENTS = 99_999_999_999
 """Just under a billion euros: far above any invoice, far below what overflows BIGINT when summed."""
 MAX_LINES = 100
 """Invoices in one payment; a family's basket has a handful."""
+MAX_CALLBACK_BYTES = 65_536
+"""A gateway's notification has a few kilobytes; the contract answers 413 above this."""
+MAX_CALLBACK_HEADERS = 100
+"""More headers than any gateway sends."""
 
 Cents = Annotated[int, Meta(ge=1, le=MAX_CENTS)]
 CentsOrZero = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
@@ -29,6 +33,28 @@ ResolutionName = Annotated[str, Meta(pattern=r"^(refunded|credited|written_off|e
 Comment = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*\Z")]
 """A person's reason, for the next one who looks: never blank."""
 Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+CallbackBody = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "contentEncoding": "base64",
+            "maxLength": -(-MAX_CALLBACK_BYTES // 3) * 4,
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        }
+    ),
+]
+"""Only told here: whoever takes a callback decodes it, and counts the bytes."""
+CallbackHeaders = Annotated[
+    dict[str, str],
+    Meta(
+        extra_json_schema={
+            "maxProperties": MAX_CALLBACK_HEADERS,
+            "propertyNames": {"pattern": r"^[^\x00]*$"},
+            "patternProperties": {"": {"type": "string", "pattern": r"^[^\x00]*$"}},
+        }
+    ),
+]
+"""Only told here: whoever takes a callback counts them."""
 
 
 class EventType(StrEnum):
@@ -84,6 +110,7 @@ class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     regie: RegieCode
     number: Name
     account: Name
+    """Of the family that owes it."""
     amount_cents: CentsOrZero
     issued_on: date | None = None
     label: Text | None = None
@@ -108,6 +135,7 @@ class InvoiceSettled(Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     amount_cents: Cents
     means: Means
     fact_id: Name | None = None
+    """The same one counts once; left out: the event's id."""
 
 
 class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -118,6 +146,7 @@ class InvoiceUnsettled(Struct, kw_only=True, forbid_unknown_fields=True, omit_de
     amount_cents: Cents
     means: Means
     fact_id: Name | None = None
+    """The same one counts once; left out: the event's id."""
 
 
 class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -129,13 +158,14 @@ class StartedLine(Struct, kw_only=True, forbid_unknown_fields=True, omit_default
 
 
 class PaymentStarted(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A family leaves for the gateway."""
+    """A family leaves for the gateway. The amounts of its invoices sum to its own, and each is named once."""
 
     regie: RegieCode
     reference: Name
     amount_cents: Cents
     invoices: Annotated[list[StartedLine], Meta(min_length=1, max_length=MAX_LINES)]
     gateway_reference: Name | None = None
+    """What the gateway calls the payment; left out: `reference`."""
 
 
 class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -143,9 +173,11 @@ class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
 
     regie: RegieCode
     method: Annotated[str, Meta(pattern=r"^(GET|POST)\Z")]
-    query: Annotated[str, Meta(max_length=65536, pattern=r"^[^\x00]*\Z")] = ""
-    body: Annotated[str, Meta(max_length=90000)] = ""
-    headers: dict[str, str] | None = None
+    query: Annotated[str, Meta(max_length=MAX_CALLBACK_BYTES, pattern=r"^[^\x00]*\Z")] = ""
+    """As it stood in the address, after the `?`."""
+    body: CallbackBody = ""
+    headers: CallbackHeaders | None = None
+    """Those that prove something: signatures, above all."""
 
 
 class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -156,6 +188,7 @@ class PaymentRefunded(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     amount_cents: Cents
     reason: Text | None = None
     fact_id: Name | None = None
+    """The same one counts once; left out: the event's id."""
 
 
 class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -166,6 +199,7 @@ class PaymentReversed(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     amount_cents: Cents
     reason: Text | None = None
     fact_id: Name | None = None
+    """The same one counts once; left out: the event's id."""
 
 
 class PaymentTimedOut(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

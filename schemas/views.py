@@ -53,10 +53,19 @@ class InvoiceView(Struct, kw_only=True):
     state: InvoiceState
     payable_again_at: datetime | None
     to_check: bool
+    """A person should look: an open discrepancy of its own, or a gateway that cannot say."""
     paid_at: datetime | None
     paid_by: str | None
+    """The reference of the payment that paid it, or `settled_elsewhere`; null while it is not paid."""
     payments: list[InvoicePayment]
     version: int
+    """Grows with each change: of two readings, the higher one is the later."""
+
+
+class RegieList(Struct, kw_only=True):
+    """Every régie that the caller may see."""
+
+    items: list[RegieView]
 
 
 class HistoryItem(Struct, kw_only=True, rename={"before": "from", "after": "to"}):
@@ -69,6 +78,12 @@ class HistoryItem(Struct, kw_only=True, rename={"before": "from", "after": "to"}
     before: InvoiceState | None
     after: InvoiceState
     reason: str
+
+
+class History(Struct, kw_only=True):
+    """How an invoice came to its state, oldest change first."""
+
+    items: list[HistoryItem]
 
 
 class PaidInvoice(Struct, kw_only=True):
@@ -95,10 +110,14 @@ class PaymentView(Struct, kw_only=True):
     invoices: list[PaidInvoice]
     started_at: datetime
     deadline: datetime
+    """When its hold ends, unless money comes."""
     payable_again_at: datetime | None
     settled_at: datetime | None
+    """When it became paid; null while it is not."""
     late: bool
+    """Money came after the hold was over."""
     provisional: bool
+    """The money is a direct debit's, which the bank may still reject."""
     reason: str
 
 
@@ -186,6 +205,18 @@ class Page(Struct, kw_only=True):
     next_cursor: str | None
 
 
+class InvoicePage(Page, kw_only=True):
+    """Some invoices, newest known first. `next_cursor` null: there are no more."""
+
+    items: list[InvoiceView]
+
+
+class DiscrepancyPage(Page, kw_only=True):
+    """Some discrepancies, oldest first. `next_cursor` null: there are no more."""
+
+    items: list[DiscrepancyView]
+
+
 class AttemptView(Struct, kw_only=True, frozen=True):
     """One attempt to tell a portal: its status if it answered, else what went wrong."""
 
@@ -208,3 +239,9 @@ class NotificationView(Struct, kw_only=True, frozen=True):
     state: str
     next_attempt_at: datetime | None
     attempts: list[AttemptView]
+
+
+class NotificationPage(Page, kw_only=True):
+    """Some notifications, newest first. `next_cursor` null: there are no more."""
+
+    items: list[NotificationView]

@@ -11,12 +11,13 @@ from hashlib import sha256
 from typing import Any
 
 import asyncpg
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, TraceConfig, TraceRequestEndParams
 
 from monitoring.health import Readiness, readiness
 from monitoring.metrics import exposition
 from schemas.events import Queue
 from schemas.records import Policy
+from tests import conformance
 from worker.app import Interpreter, gateways_of
 from worker.reconcile import Reconciler
 from worker.settings import Client, Regie, Settings
@@ -172,9 +173,17 @@ class Api:
 
 @asynccontextmanager
 async def served(app: Composed) -> AsyncIterator[Api]:
-    """The application served on a free port of the loopback."""
-    async with serving(app, "127.0.0.1", 0) as port, ClientSession() as http:
+    """The application served on a free port of the loopback. Every answer is one that /openapi.json describes."""
+    tracing = TraceConfig()
+    tracing.on_request_end.append(_described)
+    async with serving(app, "127.0.0.1", 0) as port, ClientSession(trace_configs=[tracing]) as http:
         yield Api(app, f"http://127.0.0.1:{port}", port, http)
+
+
+async def _described(_session: ClientSession, _context: object, told: TraceRequestEndParams) -> None:
+    response = told.response
+    body = await response.read()
+    conformance.check(told.method, told.url.path_safe, response.status, response.content_type, body)
 
 
 def bearer(client: str) -> dict[str, str]:

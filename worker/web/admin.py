@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from schemas.decisions import Outcome
 from schemas.events import CentsOrZero, Comment, ResolutionName
 from schemas.records import Resolution
 from schemas.views import DiscrepancyView
@@ -19,15 +20,21 @@ from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
 from worker.web.bodies import body_of, refuse_encoded
 from worker.web.cloudevents import decoded
+from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter
 from worker.web.ingest import Ingest
-from worker.web.preferences import wait_seconds
+from worker.web.preferences import PREFER, PREFERENCE_APPLIED, wait_seconds
 from worker.web.problems import (
     DISCREPANCY_AMOUNT_CHANGED,
     DISCREPANCY_NOT_FOUND,
     DISCREPANCY_NOT_OPEN,
     INVALID_REQUEST,
     NOT_JSON,
+    REGIE_FORBIDDEN,
     RESOLUTION_NOT_APPLICABLE,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
     Problem,
     Refused,
 )
@@ -40,7 +47,7 @@ WAIT_SECONDS: Final = 5
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-class Asked(Struct, kw_only=True, forbid_unknown_fields=True):
+class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of a request. `amount_cents`: what the person saw; left out, whatever it amounts to now."""
 
     resolution: ResolutionName
@@ -48,19 +55,60 @@ class Asked(Struct, kw_only=True, forbid_unknown_fields=True):
     amount_cents: CentsOrZero | None = None
 
 
-class Stored(Struct, kw_only=True):
+class ResolutionKept(Struct, kw_only=True):
     """The answer while nobody has applied the resolution; `id` is its event's."""
 
     id: str
-    status: str
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["accepted", "duplicate"]})]
 
 
-class Answered(Stored, kw_only=True):
+class ResolutionApplied(ResolutionKept, kw_only=True):
     """The answer once it is applied: the discrepancy as read."""
 
-    outcome: str
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": [outcome.value for outcome in Outcome]})]
     reason: str
     discrepancy: DiscrepancyView
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/admin/discrepancies/{id}/resolve",
+        name="resolveDiscrepancy",
+        tag="Administration",
+        summary="Close a discrepancy, and say why",
+        about="More money, or another amount, opens it again.",
+        scope="admin",
+        parameters=(
+            Parameter(
+                name="id",
+                shape=str,
+                where="path",
+                about="The discrepancy's.",
+                example="1f6a2b3c4d5e6f708192a3b4c5d6e7f8",
+            ),
+            PREFER,
+        ),
+        body=Body(shapes={JSON: Resolve}, about=f"At most {MAX_BODY_BYTES} bytes."),
+        answers=(
+            Answer(about="Closed: the discrepancy as read", shape=ResolutionApplied, headers=PREFERENCE_APPLIED),
+            Answer(status=202, about="Kept, not applied yet", shape=ResolutionKept, headers=PREFERENCE_APPLIED),
+        ),
+        problems=(
+            NOT_JSON,
+            REGIE_FORBIDDEN,
+            DISCREPANCY_NOT_FOUND,
+            TOO_SLOW,
+            DISCREPANCY_NOT_OPEN,
+            RESOLUTION_NOT_APPLICABLE,
+            DISCREPANCY_AMOUNT_CHANGED,
+            TOO_LARGE,
+            UNSUPPORTED_MEDIA_TYPE,
+            INVALID_REQUEST,
+            UNAVAILABLE,
+        ),
+    ),
+)
 
 
 class Admin:
@@ -96,7 +144,7 @@ class Admin:
         return shown
 
 
-def _asked(body: bytes) -> Asked:
+def _asked(body: bytes) -> Resolve:
     """What a body asks for.
 
     Raises:
@@ -107,9 +155,9 @@ def _asked(body: bytes) -> Asked:
     except ValueError as error:
         raise Refused(NOT_JSON.problem(str(error))) from None
     try:
-        return msgspec.convert(value, Asked)
+        return msgspec.convert(value, Resolve)
     except (msgspec.ValidationError, OverflowError):
-        raise Refused(INVALID_REQUEST.problem(errors=faults(value, Asked))) from None
+        raise Refused(INVALID_REQUEST.problem(errors=faults(value, Resolve))) from None
 
 
 def _answer(resolved: Resolved, preferred: int | None) -> web.Response:
@@ -119,8 +167,8 @@ def _answer(resolved: Resolved, preferred: int | None) -> web.Response:
     assert resolved.status is not None
     applied = {} if preferred is None else {"Preference-Applied": f"wait={preferred}"}
     if resolved.outcome is None:
-        return json_answer(Stored(id=resolved.event_id, status=resolved.status), 202, applied)
-    answered = Answered(
+        return json_answer(ResolutionKept(id=resolved.event_id, status=resolved.status), 202, applied)
+    answered = ResolutionApplied(
         id=resolved.event_id,
         status=resolved.status,
         outcome=resolved.outcome.outcome,

@@ -14,13 +14,13 @@ from typing import Final
 from aiohttp import web
 
 from monitoring.tracing import TRACING
-from schemas.events import EventType, GatewayCallback, NewEvent, digest_of
+from schemas.events import MAX_CALLBACK_BYTES, EventType, GatewayCallback, NewEvent, RegieCode, digest_of
 from schemas.reports import Report
 from worker.app import gateways_of
 from worker.gateways.interpret import interpret, peek, reply
 from worker.settings import Settings
 from worker.web.bodies import body_of
-from worker.web.cloudevents import MAX_CALLBACK_BYTES
+from worker.web.contracts.describing import Answer, Body, Operation, Parameter
 from worker.web.ingest import Ingest
 from worker.web.problems import (
     INVALID_EVENT,
@@ -28,6 +28,8 @@ from worker.web.problems import (
     SERVER,
     TOO_LARGE,
     TOO_MANY_CALLBACKS,
+    TOO_SLOW,
+    UNAVAILABLE,
     Refused,
     answer,
 )
@@ -40,6 +42,27 @@ MAX_KEPT_HEADERS: Final = 20
 """No gateway signs with more."""
 _CODE: Final = re.compile(r"[a-z0-9-]{1,40}")
 _NO_URL: Final = re.compile(rb"[^\x21-\x7e]")
+
+
+OPERATIONS: Final = tuple(
+    Operation(
+        method=method,
+        path="/v1/callbacks/{regie}",
+        name=name,
+        tag="Callbacks",
+        summary=f"A gateway calls back by {method}",
+        about=(
+            "Where a régie's gateway sends its notifications; this path alone is for a public proxy. No token: what a "
+            "callback says is believed when it proves it, or when its gateway says so too. It is kept byte for byte "
+            "before it is answered."
+        ),
+        parameters=(Parameter(name="regie", shape=RegieCode, where="path", about="The régie's code."),),
+        body=Body(shapes={"*/*": None}, about=f"At most {MAX_CALLBACK_BYTES} bytes.", required=False),
+        answers=(Answer(about="Kept. The body is what this gateway wants to read", media_type="text/plain"),),
+        problems=(REGIE_NOT_FOUND, TOO_SLOW, TOO_LARGE, INVALID_EVENT, TOO_MANY_CALLBACKS, UNAVAILABLE),
+    )
+    for method, name in (("GET", "callBackByGet"), ("POST", "callBackByPost"))
+)
 
 
 class CallbacksIn:

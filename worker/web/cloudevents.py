@@ -16,7 +16,18 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from schemas.events import DATA, MAX_CENTS, OURS, EventType, NewEvent, PaymentStarted, PaymentTimedOut, digest_of
+from schemas.events import (
+    DATA,
+    MAX_CALLBACK_BYTES,
+    MAX_CALLBACK_HEADERS,
+    MAX_CENTS,
+    OURS,
+    EventType,
+    NewEvent,
+    PaymentStarted,
+    PaymentTimedOut,
+    digest_of,
+)
 from worker.settings import OURS as OUR_NAME
 from worker.web.problems import (
     INVALID_EVENT,
@@ -32,10 +43,6 @@ from worker.web.shape import faults
 
 MAX_BATCH = 1000
 """Events in one request: what one transaction of the worker takes."""
-MAX_CALLBACK_BYTES = 65_536
-"""A gateway's notification has a few kilobytes; the contract answers 413 above this."""
-MAX_CALLBACK_HEADERS = 100
-"""More headers than any gateway sends."""
 MAX_AHEAD = timedelta(hours=1)
 MAX_AGE = timedelta(days=30)
 """Between these a payment-started's `time` is believed; beyond, somebody's clock or queue is broken."""
@@ -63,12 +70,16 @@ class Attributes(Struct, kw_only=True):
     source: Annotated[str, Meta(min_length=1, max_length=300, pattern=_NO_CONTROLS)]
     type: Annotated[str, Meta(min_length=1, max_length=200)]
     time: Annotated[datetime, Meta(tz=True)] | None = None
+    """When it happened; left out: when it is received."""
     subject: str | None = None
     datacontenttype: str | None = None
+    """`application/json`, which it is as well when this is left out."""
     dataschema: str | None = None
     data: Any = UNSET
     data_base64: str | None = None
+    """The data's JSON in base64, instead of `data`."""
     traceparent: Any = None
+    """A W3C trace context, which the logs will have; what is none is dropped."""
 
 
 class Archived(Attributes, kw_only=True):
@@ -88,7 +99,7 @@ class Archived(Attributes, kw_only=True):
 
 
 _KNOWN = frozenset(field.encode_name for field in msgspec.structs.fields(Attributes))
-_EXTENSION = re.compile(r"[a-z0-9]+")
+EXTENSION = re.compile(r"[a-z0-9]+")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE)
 _UTF8 = frozenset({"", "utf-8", "utf8", "us-ascii"})
@@ -308,7 +319,7 @@ def _wrong_extensions(sent: Sent) -> list[Fault]:
 
 def _wrong_extension(name: str, value: object) -> Iterable[Fault]:
     pointer = "/" + name[:100].replace("~", "~0").replace("/", "~1")
-    if _EXTENSION.fullmatch(name) is None:
+    if EXTENSION.fullmatch(name) is None:
         yield Fault(pointer=pointer, code="wrong_name", detail="names of attributes are a-z and 0-9")
     if value is not None and not isinstance(value, str | int):
         yield Fault(pointer=pointer, code="wrong_type", detail="must be text, a whole number, true or false")

@@ -3,58 +3,90 @@
 import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from monitoring.tracing import TRACING
+from schemas.decisions import Outcome
 from schemas.events import EventType, NewEvent, Receipt
-from schemas.views import OutcomeView
+from schemas.views import OutcomeView, PaymentView
 from worker.gateways.interpret import peek
 from worker.settings import Client
 from worker.store.outcomes import Outcomes
 from worker.web.access import caller
 from worker.web.answers import json_answer
 from worker.web.bodies import body_of, refuse_encoded
-from worker.web.cloudevents import id_of, is_trace, judge, judge_archived, read
+from worker.web.cloudevents import BATCH, PLAIN, STRUCTURED, id_of, is_trace, judge, judge_archived, read
+from worker.web.contracts.describing import EVENT, EVENT_BATCH, EVENT_DATA, Answer, Body, Operation, Parameter
 from worker.web.ingest import Ingest
-from worker.web.preferences import wait_seconds
-from worker.web.problems import EVENT_CONFLICT, INVALID_EVENT, INVALID_PARAMETER, Fault, Problem, Refused, answer
+from worker.web.preferences import PREFER, PREFERENCE_APPLIED, wait_seconds
+from worker.web.problems import (
+    EVENT_CONFLICT,
+    INVALID_EVENT,
+    INVALID_PARAMETER,
+    NOT_A_CLOUDEVENT,
+    NOT_JSON,
+    REGIE_FORBIDDEN,
+    TOO_LARGE,
+    TOO_MANY_EVENTS,
+    TOO_SLOW,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Fault,
+    Problem,
+    Refused,
+    answer,
+)
 from worker.web.regies import Regies
 
 MAX_BODY_BYTES: Final = 1_048_576
 """The contract's 1 MiB."""
 
 
+Status = Annotated[str, Meta(extra_json_schema={"enum": ["accepted", "duplicate"]})]
+"""What became of an event that is kept."""
+
+
 class Accepted(Struct, kw_only=True):
     """The answer to a single event."""
 
     id: str
-    status: str
+    status: Status
+    """`duplicate`: the same event was kept before."""
 
 
 class Reconciled(Struct, kw_only=True):
     """The answer to a single event whose sender waited for its outcome, and got it."""
 
     id: str
-    status: str
-    outcome: str
+    status: Status
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": [outcome.value for outcome in Outcome]})]
     reason: str
+    """Why, as docs/reasons.md lists it; never empty."""
 
 
 class ReconciledPayment(Reconciled, kw_only=True):
     """The same, for an event about a payment: the payment as read."""
 
-    payment: Any
+    payment: PaymentView
 
 
 class Result(Struct, kw_only=True, omit_defaults=True):
     """The answer to one event of a batch."""
 
     id: str | None
-    status: str
+    """As it was sent, where it could be read."""
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["accepted", "duplicate", "conflict", "rejected"]})]
     problem: Problem | None = None
+    """Of a conflict or a rejected event alone."""
+
+
+class Results(Struct, kw_only=True):
+    """The answer to a batch: one result for each event, in their order."""
+
+    results: list[Result]
 
 
 class Door(NamedTuple):
@@ -67,6 +99,67 @@ class Door(NamedTuple):
 EVERYDAY: Final = Door("events", judge)
 ARCHIVE: Final = Door("admin", judge_archived)
 """`?archive=true`: an admin gives back what `lettrage events list --json` printed."""
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/events",
+        name="sendEvents",
+        tag="Events",
+        summary="Send an event, or a batch of them",
+        about=(
+            "CloudEvents 1.0 over HTTP, in all three modes. The answer comes after the commit; the same event sent "
+            "again is answered `duplicate`. It is the same when `source`, `id`, `type` and `data` are."
+        ),
+        scope="events",
+        parameters=(
+            Parameter(
+                name="archive",
+                shape=Literal["true"],
+                about="The body is an `ArchivedEvent`, or a batch of them, and needs the scope `admin` instead.",
+            ),
+            PREFER,
+            *(
+                Parameter(name=f"ce-{name}", shape=str, where="header", about=f"In binary mode: the event's `{name}`.")
+                for name in ("specversion", "id", "source", "type", "time")
+            ),
+        ),
+        body=Body(
+            shapes={STRUCTURED: EVENT, BATCH: EVENT_BATCH, PLAIN: EVENT_DATA},
+            about=(
+                f"`{STRUCTURED}`: one event. `{BATCH}`: a list of them. `{PLAIN}` with `ce-` headers: the data of one "
+                f"event. At most {MAX_BODY_BYTES} bytes, not compressed."
+            ),
+        ),
+        answers=(
+            Answer(
+                status=202,
+                about="Kept; of a batch: what became of each event",
+                shape=(Accepted, Results),
+                headers=PREFERENCE_APPLIED,
+            ),
+            Answer(
+                about="Reconciled while the caller waited",
+                shape=(Reconciled, ReconciledPayment),
+                headers=PREFERENCE_APPLIED,
+            ),
+        ),
+        problems=(
+            NOT_JSON,
+            NOT_A_CLOUDEVENT,
+            REGIE_FORBIDDEN,
+            TOO_SLOW,
+            EVENT_CONFLICT,
+            TOO_LARGE,
+            TOO_MANY_EVENTS,
+            UNSUPPORTED_MEDIA_TYPE,
+            INVALID_EVENT,
+            INVALID_PARAMETER,
+            UNAVAILABLE,
+        ),
+    ),
+)
 
 
 class EventsIn:
@@ -129,7 +222,7 @@ class EventsIn:
             _result(id_of(each), verdict if isinstance(verdict, Problem) else next(receipts))
             for each, verdict in zip(sent, judged, strict=True)
         ]
-        return json_answer({"results": results}, 202)
+        return json_answer(Results(results=results), 202)
 
     async def _checked(self, door: Door, client: Client, sent: object) -> NewEvent | Problem:
         now = self._regies.now()

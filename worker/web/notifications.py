@@ -9,14 +9,27 @@ from msgspec import Meta, Struct
 
 from schemas.events import Queue, RegieCode
 from schemas.notifications import outbox_id
+from schemas.views import NotificationPage
 from worker.settings import Client
 from worker.store.deliveries import STATES, Deliveries, chosen, notifications
 from worker.store.views import CursorError, Views
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
 from worker.web.bodies import body_of, refuse_encoded
-from worker.web.problems import INVALID_REQUEST, NOT_JSON, NOTIFICATION_NOT_FOUND, Refused
-from worker.web.reading import limit_of, not_a_cursor, one_of, parameters
+from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter, choice
+from worker.web.problems import (
+    INVALID_PARAMETER,
+    INVALID_REQUEST,
+    NOT_JSON,
+    NOTIFICATION_NOT_FOUND,
+    REGIE_FORBIDDEN,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Refused,
+)
+from worker.web.reading import PAGE_PARAMETERS, limit_of, not_a_cursor, one_of, parameters
 
 MAX_BODY_BYTES: Final = 65_536
 """A thousand ids and their commas."""
@@ -28,8 +41,57 @@ class Resend(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which notifications to send again: these, or all of a régie that were not delivered."""
 
     ids: Annotated[list[Annotated[str, Meta(max_length=60)]], Meta(min_length=1, max_length=MAX_IDS)] | None = None
+    """`webhook_id`s, or places in the outbox."""
     regie: RegieCode | None = None
     dry_run: bool = False
+    """Only say how many they are."""
+
+
+class Resent(Struct, kw_only=True):
+    """How many notifications were meant, and how many of them are sent again."""
+
+    matched: int
+    resent: int
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/v1/admin/notifications",
+        name="listNotifications",
+        tag="Administration",
+        summary="Some notifications, newest first, with every attempt to deliver them",
+        scope="admin",
+        parameters=(
+            Parameter(name="regie", shape=str, about="Those to one régie's portal alone.", example="enfance"),
+            Parameter(name="state", shape=choice(STATES), about="Those in this state alone."),
+            *PAGE_PARAMETERS,
+        ),
+        answers=(Answer(about="A page of them", shape=NotificationPage),),
+        problems=(REGIE_FORBIDDEN, INVALID_PARAMETER, UNAVAILABLE),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/admin/notifications/resend",
+        name="resendNotifications",
+        tag="Administration",
+        summary="Send notifications again",
+        about="Either those with these ids, or all of a régie that were not delivered.",
+        scope="admin",
+        body=Body(shapes={JSON: Resend}, about=f"`ids` or `regie`, not both. At most {MAX_BODY_BYTES} bytes."),
+        answers=(Answer(about="How many they are", shape=Resent),),
+        problems=(
+            NOT_JSON,
+            REGIE_FORBIDDEN,
+            NOTIFICATION_NOT_FOUND,
+            TOO_SLOW,
+            TOO_LARGE,
+            UNSUPPORTED_MEDIA_TYPE,
+            INVALID_REQUEST,
+            UNAVAILABLE,
+        ),
+    ),
+)
 
 
 class Notifications:
@@ -74,7 +136,7 @@ class Notifications:
         if not asked.dry_run:
             matched = await self._deliveries.resend(ids, regies)
             self._ring(Queue.NOTIFICATION)
-        return json_answer({"matched": matched, "resent": 0 if asked.dry_run else matched})
+        return json_answer(Resent(matched=matched, resent=0 if asked.dry_run else matched))
 
 
 def _reached(client: Client, regie: str | None) -> list[str] | None:

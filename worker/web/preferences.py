@@ -4,8 +4,19 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from worker.web.contracts.describing import Parameter
+
 MAX_WAIT_SECONDS: Final = 10
 """A family waits in front of a page; a request held open longer is one that nobody reads."""
+
+PREFER: Final = Parameter(
+    name="Prefer",
+    shape=str,
+    where="header",
+    about=f"`wait=N`, 1 to {MAX_WAIT_SECONDS} s: to wait so long for the outcome; 202 if it takes longer.",
+    example="wait=5",
+)
+PREFERENCE_APPLIED: Final = {"Preference-Applied": "`wait=N`, when it was asked for"}
 
 _WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,4})"|([0-9]{1,4}))\s*(?:;.*)?', re.IGNORECASE)
 

@@ -1,21 +1,26 @@
 """The reading half of the API: states as read, by the database's clock. Source: the contract's "Reading"."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from msgspec import Meta
 
 from schemas.records import DiscrepancyState
+from schemas.views import DiscrepancyPage, History, InvoicePage, InvoiceView, PaymentView, RegieList, RegieView
 from worker.settings import Client
 from worker.store.views import MAX_LIMIT, CursorError, Views
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
+from worker.web.contracts.describing import Answer, Operation, Parameter, choice
 from worker.web.glances import Glances
 from worker.web.problems import (
     INVALID_PARAMETER,
     INVOICE_NOT_FOUND,
     PAYMENT_NOT_FOUND,
+    REGIE_FORBIDDEN,
     REGIE_NOT_FOUND,
+    UNAVAILABLE,
     Kind,
     Refused,
 )
@@ -26,6 +31,125 @@ DEFAULT_LIMIT: Final = 100
 """Items in a page when nobody says how many: more than a family has invoices."""
 MAX_PARAMETER_CHARS: Final = 200
 """Numbers, references and accounts have at most 100; nothing longer is looked for."""
+
+
+ParameterText = Annotated[str, Meta(max_length=MAX_PARAMETER_CHARS, pattern=r"^[^\x00]*\Z")]
+"""What may stand for a parameter of the address."""
+PAGE_PARAMETERS: Final = (
+    Parameter(
+        name="limit",
+        shape=Annotated[int, Meta(ge=1, le=MAX_LIMIT, extra_json_schema={"default": DEFAULT_LIMIT})],
+        about="Items in the page, at most.",
+    ),
+    Parameter(
+        name="cursor",
+        shape=ParameterText,
+        about="The `next_cursor` of the page before, with the same other parameters.",
+    ),
+)
+
+_REGIE: Final = Parameter(name="regie", shape=str, where="path", about="The régie's code.", example="enfance")
+_NUMBER: Final = Parameter(name="number", shape=str, where="path", about="The invoice's number.", example="F-2026-0042")
+_OF_REGIE: Final = (REGIE_FORBIDDEN, REGIE_NOT_FOUND, INVALID_PARAMETER, UNAVAILABLE)
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/v1/regies",
+        name="listRegies",
+        tag="Reading",
+        summary="Every régie that the client may see, at a glance",
+        scope="read",
+        answers=(Answer(about="In the order of their codes", shape=RegieList),),
+        problems=(INVALID_PARAMETER, UNAVAILABLE),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}",
+        name="readRegie",
+        tag="Reading",
+        summary="One régie at a glance",
+        scope="read",
+        parameters=(_REGIE,),
+        answers=(Answer(about="The régie", shape=RegieView),),
+        problems=_OF_REGIE,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}/invoices",
+        name="listInvoices",
+        tag="Reading",
+        summary="Some invoices of a régie, newest known first",
+        about="A portal's tabs: `view=payable` of an account, `view=history`, `view=direct_debit`.",
+        scope="read",
+        parameters=(
+            _REGIE,
+            Parameter(name="account", shape=ParameterText, about="Those of one family alone.", example="D-1001"),
+            Parameter(
+                name="view",
+                shape=choice(VIEWS),
+                about=(
+                    "`payable`: to be paid online. `history`: in payment or paid, of the last 24 months. "
+                    "`direct_debit`: never payable online. Left out: all."
+                ),
+            ),
+            *PAGE_PARAMETERS,
+        ),
+        answers=(Answer(about="A page of them", shape=InvoicePage),),
+        problems=_OF_REGIE,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}/invoices/{number}",
+        name="readInvoice",
+        tag="Reading",
+        summary="One invoice",
+        scope="read",
+        parameters=(_REGIE, _NUMBER),
+        answers=(Answer(about="The invoice", shape=InvoiceView),),
+        problems=(*_OF_REGIE, INVOICE_NOT_FOUND),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}/invoices/{number}/history",
+        name="readHistory",
+        tag="Reading",
+        summary="How one invoice came to its state",
+        scope="read",
+        parameters=(_REGIE, _NUMBER),
+        answers=(Answer(about="Its changes, oldest first", shape=History),),
+        problems=(*_OF_REGIE, INVOICE_NOT_FOUND),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}/payments/{reference}",
+        name="readPayment",
+        tag="Reading",
+        summary="One payment",
+        scope="read",
+        parameters=(
+            _REGIE,
+            Parameter(name="reference", shape=str, where="path", about="The payment's reference.", example="P-0002"),
+        ),
+        answers=(Answer(about="The payment", shape=PaymentView),),
+        problems=(*_OF_REGIE, PAYMENT_NOT_FOUND),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/regies/{regie}/discrepancies",
+        name="listDiscrepancies",
+        tag="Reading",
+        summary="Some discrepancies of a régie, oldest first",
+        scope="read",
+        parameters=(
+            _REGIE,
+            Parameter(name="state", shape=choice(DiscrepancyState), about="Those in this state alone."),
+            *PAGE_PARAMETERS,
+        ),
+        answers=(Answer(about="A page of them", shape=DiscrepancyPage),),
+        problems=_OF_REGIE,
+    ),
+)
 
 
 class Reading:
@@ -55,7 +179,7 @@ class Reading:
         client = caller(request, self._clients, "read")
         parameters(request)
         codes = None if "*" in client.regies else sorted(client.regies)
-        return json_answer({"items": await self._glances.regies(codes)})
+        return json_answer(RegieList(items=await self._glances.regies(codes)))
 
     async def regie(self, request: web.Request) -> web.Response:
         """One régie at a glance."""
@@ -98,7 +222,7 @@ class Reading:
         found = await self._views.history(code, _name(request, "number", INVOICE_NOT_FOUND))
         if found is None:
             raise Refused(INVOICE_NOT_FOUND.problem())
-        return json_answer({"items": found})
+        return json_answer(History(items=found))
 
     async def payment(self, request: web.Request) -> web.Response:
         """One payment."""

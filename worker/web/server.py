@@ -21,6 +21,9 @@ from worker.store.port import StoreUnavailableError
 from worker.web.admin import Admin
 from worker.web.callbacks import CallbacksIn
 from worker.web.connections import Runner
+from worker.web.contracts.files import files, page
+from worker.web.contracts.page import POLICY
+from worker.web.documents import Documents
 from worker.web.events import EventsIn
 from worker.web.ingest import Ingest, Overloaded
 from worker.web.notifications import Notifications
@@ -71,6 +74,7 @@ def create_app(app: App) -> web.Application:
         *Notifications(settings.clients, app.views, app.deliveries, app.bell.ring).routes(),
         *Admin(settings.clients, app.views, ingest, outcomes).routes(),
         *Operations(app).routes(),
+        *Documents(files(), page(), POLICY).routes(),
     ]
     for route in routes:
         route.kwargs["expect_handler"] = _expected

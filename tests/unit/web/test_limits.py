@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from schemas.events import MAX_CENTS, MAX_LINES, Name
+from schemas.events import MAX_CALLBACK_BYTES, MAX_CENTS, MAX_LINES, Name
 from worker.store.views import MAX_LIMIT
 from worker.web import bodies, cloudevents, connections, events, ingest, preferences, problems, quotas
 
@@ -40,7 +40,7 @@ def test_every_limit_is_documented() -> None:
         bodies.BODY_SECONDS,
         connections.REQUEST_SECONDS,
         connections.IDLE_SECONDS,
-        cloudevents.MAX_CALLBACK_BYTES,
+        MAX_CALLBACK_BYTES,
         quotas.ADDRESS_AT_ONCE,
         quotas.ADDRESS_PER_SECOND,
         quotas.REGIE_AT_ONCE,
