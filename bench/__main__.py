@@ -9,7 +9,7 @@ import uvloop
 from bench import document, ground
 from bench.figures import Figure
 
-NAMES = ("reconcile", "ingest", "latency", "holds", "memory", "asks", "history", "interpret", "books")
+NAMES = ("reconcile", "ingest", "latency", "holds", "memory", "asks", "history", "interpret", "books", "replay")
 """In the order of the table."""
 
 

@@ -8,6 +8,7 @@ ALTER TABLE events DROP CONSTRAINT events_pkey, DROP CONSTRAINT events_client_so
 ALTER TABLE outcomes DROP CONSTRAINT outcomes_pkey;
 ALTER TABLE journal DROP CONSTRAINT journal_pkey;
 DROP INDEX journal_invoice;
+DROP INDEX events_subject;
 
 INSERT INTO events (place, client, source, id, type, regie, received_at, data, digest) OVERRIDING SYSTEM VALUE
 SELECT
@@ -71,3 +72,7 @@ ALTER TABLE events ADD PRIMARY KEY (place), ADD UNIQUE (client, source, id);
 ALTER TABLE outcomes ADD PRIMARY KEY (place);
 ALTER TABLE journal ADD PRIMARY KEY (id);
 CREATE INDEX journal_invoice ON journal (invoice_id, id) WHERE invoice_id IS NOT NULL;
+CREATE INDEX events_subject ON events (
+    regie,
+    coalesce(data ->> 'number', data ->> 'reference', data ->> 'gateway_reference', data ->> 'id')
+) WHERE type <> 'fr.lettrage.gateway.callback.v1';

@@ -396,6 +396,68 @@ CREATE TABLE public.regies (
 
 COMMENT ON TABLE public.regies IS 'Every régie ever configured; one that leaves the configuration stays, with its last policy.';
 
+CREATE TABLE public.replay_changes (
+    id bigint NOT NULL,
+    replay_id bigint NOT NULL,
+    subject text NOT NULL,
+    change jsonb NOT NULL
+);
+
+COMMENT ON TABLE public.replay_changes IS 'What a replay put right, or would have, once a row: from which state to which, and why.';
+
+ALTER TABLE public.replay_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.replay_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.replay_parked (
+    replay_id bigint NOT NULL,
+    place bigint NOT NULL
+);
+
+COMMENT ON TABLE public.replay_parked IS 'Parked events that a replay gave back to the workers.';
+
+CREATE TABLE public.replays (
+    id bigint NOT NULL,
+    filter jsonb NOT NULL,
+    regies text[],
+    dry_run boolean NOT NULL,
+    comment text,
+    client text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    last_place bigint NOT NULL,
+    cursor_place bigint DEFAULT 0 NOT NULL,
+    matched bigint,
+    replayed bigint DEFAULT 0 NOT NULL,
+    changed bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    runner text,
+    leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT replays_changed_check CHECK ((changed >= 0)),
+    CONSTRAINT replays_check CHECK ((dry_run OR (comment <> ''::text))),
+    CONSTRAINT replays_check1 CHECK (((state = 'done'::text) = (finished_at IS NOT NULL))),
+    CONSTRAINT replays_failed_check CHECK ((failed >= 0)),
+    CONSTRAINT replays_replayed_check CHECK ((replayed >= 0)),
+    CONSTRAINT replays_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text])))
+);
+
+COMMENT ON TABLE public.replays IS 'Who had which events replayed, why, and how far that is; never deleted. regies: those that the client reaches, NULL for all. last_place: what came later is not replayed. cursor_place: up to there it is done, committed with what it changed.';
+
+ALTER TABLE public.replays ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.replays_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -496,6 +558,18 @@ ALTER TABLE ONLY public.portals
 ALTER TABLE ONLY public.regies
     ADD CONSTRAINT regies_pkey PRIMARY KEY (code);
 
+ALTER TABLE ONLY public.replay_changes
+    ADD CONSTRAINT replay_changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.replay_changes
+    ADD CONSTRAINT replay_changes_replay_id_subject_key UNIQUE (replay_id, subject);
+
+ALTER TABLE ONLY public.replay_parked
+    ADD CONSTRAINT replay_parked_pkey PRIMARY KEY (replay_id, place);
+
+ALTER TABLE ONLY public.replays
+    ADD CONSTRAINT replays_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
@@ -520,6 +594,8 @@ CREATE INDEX discrepancies_open ON public.discrepancies USING btree (regie, open
 
 CREATE INDEX discrepancies_payment ON public.discrepancies USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
+CREATE INDEX events_subject ON public.events USING btree (regie, COALESCE((data ->> 'number'::text), (data ->> 'reference'::text), (data ->> 'gateway_reference'::text), (data ->> 'id'::text))) WHERE (type <> 'fr.lettrage.gateway.callback.v1'::text);
+
 CREATE INDEX gateway_references_payment ON public.gateway_references USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
 CREATE INDEX holds_due ON public.holds USING btree (payable_again_at);
@@ -543,6 +619,8 @@ CREATE INDEX pending_facts ON public.pending USING btree (place) WHERE ((queue <
 CREATE INDEX pending_parked ON public.pending USING btree (place) WHERE parked;
 
 CREATE INDEX pending_subject ON public.pending USING btree (regie, subject) WHERE (subject IS NOT NULL);
+
+CREATE INDEX replays_running ON public.replays USING btree (id) WHERE (state = 'running'::text);
 
 CREATE TRIGGER journal_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.journal FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -580,3 +658,9 @@ ALTER TABLE ONLY public.payment_lines
 
 ALTER TABLE ONLY public.regies
     ADD CONSTRAINT regies_code_policy_version_fkey FOREIGN KEY (code, policy_version) REFERENCES public.policies(regie, version);
+
+ALTER TABLE ONLY public.replay_changes
+    ADD CONSTRAINT replay_changes_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES public.replays(id);
+
+ALTER TABLE ONLY public.replay_parked
+    ADD CONSTRAINT replay_parked_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES public.replays(id);

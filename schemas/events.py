@@ -71,9 +71,17 @@ class EventType(StrEnum):
     GATEWAY_REPORT = "fr.lettrage.gateway.report.v1"
     PAYMENT_TIMED_OUT = "fr.lettrage.payment.timed_out.v1"
     DISCREPANCY_RESOLVED = "fr.lettrage.discrepancy.resolved.v1"
+    DOSSIER_RESTORED = "fr.lettrage.dossier.restored.v1"
 
 
-OURS = frozenset({EventType.GATEWAY_REPORT, EventType.PAYMENT_TIMED_OUT, EventType.DISCREPANCY_RESOLVED})
+OURS = frozenset(
+    {
+        EventType.GATEWAY_REPORT,
+        EventType.PAYMENT_TIMED_OUT,
+        EventType.DISCREPANCY_RESOLVED,
+        EventType.DOSSIER_RESTORED,
+    }
+)
 """Types that only Lettrage itself writes; 422 from outside."""
 
 
@@ -101,6 +109,7 @@ QUEUES: dict[EventType, Queue] = {
     EventType.GATEWAY_REPORT: Queue.PAYMENT_CORRECTED,
     EventType.PAYMENT_TIMED_OUT: Queue.PAYMENT_TIMEOUT,
     EventType.DISCREPANCY_RESOLVED: Queue.PAYMENT_CORRECTED,
+    EventType.DOSSIER_RESTORED: Queue.PAYMENT_CORRECTED,
 }
 
 
@@ -222,6 +231,32 @@ class DiscrepancyResolved(Struct, kw_only=True, forbid_unknown_fields=True, omit
     """The client's name in the configuration, or who sat at the command line."""
 
 
+class RestoredRow(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An invoice or a payment that was put right: the state in which it was found, and an invoice's version since."""
+
+    invoice: Name | None = None
+    payment: Name | None = None
+    was: str | None = None
+    version: int = 0
+
+
+class DossierRestored(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Ours: a replay put rows right that said something else than their facts.
+
+    It is found by one of the names that it has: `number`, `reference`, `gateway_reference` or a discrepancy's `id`.
+    """
+
+    regie: RegieCode
+    replay: int
+    by: Name
+    comment: Comment
+    rows: list[RestoredRow]
+    number: Name | None = None
+    reference: Name | None = None
+    gateway_reference: Name | None = None
+    id: Name | None = None
+
+
 DATA: dict[EventType, type[Struct]] = {
     EventType.INVOICE_ISSUED: InvoiceIssued,
     EventType.INVOICE_WITHDRAWN: InvoiceWithdrawn,
@@ -234,6 +269,7 @@ DATA: dict[EventType, type[Struct]] = {
     EventType.GATEWAY_REPORT: Report,
     EventType.PAYMENT_TIMED_OUT: PaymentTimedOut,
     EventType.DISCREPANCY_RESOLVED: DiscrepancyResolved,
+    EventType.DOSSIER_RESTORED: DossierRestored,
 }
 """The shape of each type's data, in memory and as JSON."""
 

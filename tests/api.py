@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -20,10 +21,12 @@ from schemas.records import Policy
 from tests import conformance
 from worker.app import Interpreter, gateways_of
 from worker.reconcile import Reconciler
+from worker.replaying import Replayer
 from worker.settings import Client, Regie, Settings
 from worker.store import migrate
 from worker.store.deliveries import Deliveries
 from worker.store.postgres import PostgresStore
+from worker.store.replays import Replays
 from worker.store.views import Views
 from worker.web.server import serving
 
@@ -33,6 +36,7 @@ TOKENS = {
     "reader": "reader-token",
     "sender": "sender-token",
     "admin": "admin-token",
+    "nursery": "nursery-token",
 }
 LYRA_SECRET = "0123456789abcdef"
 LYRA_SITE = "12345678"
@@ -49,7 +53,7 @@ def _regie(code: str, gateway: str = "dummy", options: Mapping[str, Any] | None 
 
 
 def settings(database_url: str) -> Settings:
-    """Three régies and five clients, each of which may do something else."""
+    """Three régies and six clients, each of which may do something else."""
     lyra = {"vads_site_id": LYRA_SITE, "secret_production": LYRA_SECRET, "secret_test": LYRA_SECRET}
     regies = [
         _regie("enfance"),
@@ -62,6 +66,7 @@ def settings(database_url: str) -> Settings:
         _client("reader", {"read"}, {"enfance"}),
         _client("sender", {"events"}, {"enfance"}),
         _client("admin", {"admin"}, {"*"}),
+        _client("nursery", {"admin"}, {"enfance"}),
     ]
     return Settings(database_url=database_url, clients=dict(clients), regies={regie.code: regie for regie in regies})
 
@@ -98,6 +103,11 @@ class Composed:
     def deliveries(self) -> Deliveries:
         """What portals are still to be told."""
         return Deliveries(self.pool)
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        """What runs replays."""
+        return Replayer(Replays(self.store, "web"), self.store.waiting, self.bell.ring)
 
     async def readiness(self) -> Readiness:
         """Ask the database, and the bell."""

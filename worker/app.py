@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ClassVar, Final, Literal, Self
+from uuid import uuid4
 
 import asyncpg
 import structlog
@@ -32,12 +33,14 @@ from worker.notifier import Notifier
 from worker.portals.port import Attempt, PortalConfig, SendOutcome
 from worker.portals.sending import Portal
 from worker.reconcile import Reconciler
+from worker.replaying import Replayer
 from worker.settings import Settings
 from worker.store import migrate
 from worker.store.deliveries import Deliveries
 from worker.store.gauges import Gauges
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
+from worker.store.replays import Replays
 from worker.store.seals import Sealer
 from worker.store.views import Views
 
@@ -94,6 +97,7 @@ class App:
         self.deliveries = Deliveries(store.pool)
         self._notifier = Notifier(self.deliveries, portals, _count_notification)
         self._sealer = Sealer(store.pool)
+        self.replayer = Replayer(Replays(store, uuid4().hex), store.waiting, self.ring)
         self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
         callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
         self._sweep = Lane(self._reconciler.end_due_holds)
@@ -183,6 +187,10 @@ class App:
     async def next_deadline(self) -> float | None:
         """Seconds until the next hold is over; see the store."""
         return await self.store.next_deadline()
+
+    async def advance_replays(self) -> float:
+        """Do a batch of a replay that nobody runs; seconds until the next look. Raises whatever the store does."""
+        return await self.replayer.advance()
 
     async def waiting(self, older_than_seconds: float) -> list[Queue]:
         """Queues that nobody drained for that long; see the store."""

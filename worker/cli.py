@@ -16,7 +16,7 @@ COMMANDS: Final = {
     "demo": ("worker.commands.demo:demo", "Watch a few families pay, cancel and vanish."),
     "doctor": ("worker.commands.doctor:doctor", "Find what is wrong with this installation, and how to mend it."),
     "token": ("worker.commands.tokens:token", "Make a token for a client of the API."),
-    "events": ("worker.commands.events:events", "Send events, and look at what became of them."),
+    "events": ("worker.commands.events:events", "Send events, see what became of them, replay them."),
     "invoices": ("worker.commands.lookups:invoices", "Look at an invoice."),
     "payments": ("worker.commands.lookups:payments", "Look at a payment."),
     "notifications": ("worker.commands.notifications:notifications", "Look at what portals were told; tell it again."),

@@ -1,4 +1,4 @@
-"""The clock: ends holds the moment they are over, drains what nobody picked up, and seals what was applied.
+"""The clock: ends holds the moment they are over, drains what nobody picked up, seals what was applied, runs replays.
 
 Any number may run at once: nothing here is theirs, and every step is safe to do twice. The database's clock decides;
 this process's only says how long to sleep. Source: design.md, "Deadlines and gateways" and rules 1 and 7.
@@ -58,6 +58,10 @@ class Timepiece(Protocol):
         """Seal some of what was applied; True when more waits."""
         ...
 
+    async def advance_replays(self) -> float:
+        """Do a batch of a replay that nobody runs; seconds until the next look."""
+        ...
+
 
 class Clock:
     """Sweeps and watches until told to stop, whatever fails meanwhile."""
@@ -73,6 +77,7 @@ class Clock:
             _repeat(self._sweep, Outage("sweep_failing", "sweep_works"), stop),
             _repeat(self._watch, Outage("watch_failing", "watch_works"), stop),
             _repeat(self._seal, Outage("sealing_failing", "sealing_works"), stop),
+            _repeat(self._app.advance_replays, Outage("replay_failing", "replay_works"), stop),
         )
         await asyncio.gather(*self._draining, return_exceptions=True)
 

@@ -31,7 +31,7 @@ from worker.web.cloudevents import SHAPES
 from worker.web.reading import Reading
 from worker.web.regies import Regies
 
-NOT_YET: Final = {("events", "replay")}
+NOT_YET: Final[set[tuple[str, ...]]] = set()
 """Commands that the documents name because this version does not have them."""
 REASON_HEADINGS: Final = (
     "Invoices",
@@ -41,6 +41,7 @@ REASON_HEADINGS: Final = (
     "Money",
     "Answers that prove nothing",
     "Discrepancies",
+    "Replays",
 )
 DOCUMENTS: Final = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in documents()}
 CONFIGURE: Final = DOCUMENTS["docs/configure.md"]

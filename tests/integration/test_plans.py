@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import database
 from tests.integration.worlds import POLICY, REGIE
-from worker.store import postgres, resolutions
+from worker.store import postgres, replays, resolutions
 from worker.store import views as reading
 from worker.store.postgres import PostgresStore
 from worker.store.rows import json_text, numbers
@@ -335,6 +335,21 @@ async def test_a_dossier_is_read_from_its_keys(explain: Explainer) -> None:
         "adjustments_payment",
         "discrepancies_payment",
     )
+
+
+async def test_a_replay_finds_facts_by_what_they_name(explain: Explainer) -> None:
+    """A batch's invoices, payments and references: their events, their outcomes, who changed them; not all events."""
+    facts = await explain.kept(replays.QUERIES.facts, *map(json_text, names("P", explain.size)))
+    assert_looked_up(facts, 2 * PAGES_A_ROW * BATCH, "events_subject")
+    payers = await explain.kept(replays.QUERIES.payers_journalled, numbers(ids(explain.size)))
+    assert_looked_up(payers, 2 * PAGES_A_ROW * BATCH, "journal_invoice")
+
+
+async def test_a_replay_reads_its_events_page_by_page(explain: Explainer) -> None:
+    """From where it is on."""
+    everything = (None,) * 6
+    plan = await explain(replays.QUERIES.matched, explain.size // 2, explain.size, *everything, 500)
+    assert_looked_up(plan, 6_000, "events_pkey", "outcomes_pkey")
 
 
 # reading

@@ -778,4 +778,43 @@ PROVED = (
     ),
 )
 
-MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT, *PROVED)
+REPLAYS = "tests/integration/test_replay.py::test_"
+REPLAYED = (
+    Mutation(
+        "a replay decides with today's configuration",
+        "worker/store/replays.py",
+        'Fact(event, self._policies[event.regie, row["policy_version"]], row["decided_at"])',
+        'Fact(event, loaded.policies[event.regie][1], row["decided_at"])',
+        (REPLAYS + "some_days_had_two_policies",),
+    ),
+    Mutation(
+        "a replay decides now",
+        "worker/store/replays.py",
+        'self._policies[event.regie, row["policy_version"]], row["decided_at"])',
+        'self._policies[event.regie, row["policy_version"]], loaded.now or row["decided_at"])',
+        (REPLAYS + "replaying_everything_changes_nothing",),
+    ),
+    Mutation(
+        "a restored invoice keeps its version",
+        "worker/domain/restoring.py",
+        "            expected.version = known.version + 1\n",
+        "            expected.version = known.version\n",
+        (REPLAYS + "who_restored_what_and_why_is_kept",),
+    ),
+    Mutation(
+        "a killed replay is nobody's",
+        "worker/store/replays.sql",
+        "(r.runner = $1 OR r.leased_until <= clock_timestamp())",
+        "r.runner = $1",
+        (REPLAYS + "a_replay_that_is_killed_goes_on",),
+    ),
+    Mutation(
+        "a parked event that is given back is on its last try",
+        "worker/store/replays.sql",
+        "SET parked = false, attempts = 0,",
+        "SET parked = false,",
+        (REPLAYS + "parked_events_are_tried_again_and_told_of",),
+    ),
+)
+
+MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT, *PROVED, *REPLAYED)

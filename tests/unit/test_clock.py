@@ -21,6 +21,7 @@ class FakeApp:
         self.unheard: list[Queue] = []
         self.overdue: list[Queue] = []
         self.unsealed = 0
+        self.batches = 0
         self.fails: Callable[[], None] = lambda: None
         self.gateway_answers = asyncio.Event()
         self.gateway_answers.set()
@@ -59,6 +60,15 @@ class FakeApp:
         self.unsealed -= 1
         self.did.put_nowait(f"seal, {self.unsealed} wait")
         return self.unsealed > 0
+
+    async def advance_replays(self) -> float:
+        """A batch of the replay under way, the next at once; the last one ends it."""
+        self.fails()
+        if not self.batches:
+            return 60
+        self.batches -= 1
+        self.did.put_nowait("replay")
+        return 0
 
     async def until(self, deed: str) -> list[str]:
         """What was done until that was done, in order."""
@@ -195,3 +205,11 @@ async def test_what_was_applied_is_sealed_batch_after_batch(app: FakeApp) -> Non
         deeds = await app.until("seal, 0 wait")
     assert [deed for deed in deeds if deed.startswith("seal")] == ["seal, 2 wait", "seal, 1 wait", "seal, 0 wait"]
     assert "look" in deeds
+
+
+async def test_replays_go_on_beside_holds_that_end(app: FakeApp) -> None:
+    """Batch after batch, while the next deadline is looked at all the time."""
+    app.batches, app.deadline = 3, -1
+    async with running(app):
+        deeds = [*await app.until("replay"), *await app.until("replay"), *await app.until("replay")]
+        assert "sweep" in [*deeds, *await app.until("sweep")]

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from schemas.events import EventType
 from schemas.views import EventView, Page
 from worker.commands.exits import CONFLICT, FAILED, Failed, NotFound, TryLater
 from worker.commands.help import Command
 from worker.commands.installation import reading
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say, text
+from worker.commands.replays import replay_events
 from worker.commands.sending import (
     ARCHIVE,
     EVENTS,
@@ -31,6 +31,7 @@ from worker.commands.sending import (
     events_in,
     everyday,
 )
+from worker.commands.types import whole_type
 from worker.settings import read
 from worker.store.archive import ArchivedEvent, archived
 from worker.store.views import MAX_PLACE, CursorError, Views
@@ -43,7 +44,10 @@ SHOWN_EVERY: Final = 1_000
 
 @click.group()
 def events() -> None:
-    """Send events to the API, and look at those that are stored."""
+    """Send events to the API, look at those that are stored, replay them."""
+
+
+events.add_command(replay_events)
 
 
 @events.command(
@@ -129,7 +133,7 @@ def list_events(
         raise click.UsageError("--parked goes with --limit and --json alone.")
     if as_json and cursor:
         raise click.UsageError("--cursor is for pages; with --json, leave out --limit and have all.")
-    kind = None if event_type is None else _whole_type(event_type)
+    kind = None if event_type is None else whole_type(event_type)
 
     async def page(views: Views) -> Page:
         if parked:
@@ -314,16 +318,6 @@ def _finish(tally: "Counter[str]") -> None:
 def _summary(tally: "Counter[str]") -> str:
     parts = ", ".join(f"{count:,} {status}" for status, count in sorted(tally.items()))
     return f"{tally.total():,} events sent{': ' if parts else ''}{parts}."
-
-
-def _whole_type(name: str) -> str:
-    """The type's whole name. One that does not exist would find nothing, and look like nothing happened."""
-    known = {str(kind): str(kind) for kind in EventType}
-    known |= {kind.removeprefix("fr.lettrage.").removesuffix(".v1"): kind for kind in known}
-    if name not in known:
-        short = ", ".join(sorted(kind for kind in known if not kind.startswith("fr.")))
-        raise click.BadParameter(f"{name!r} is not one of {short}", param_hint="--type")
-    return known[name]
 
 
 def _row(event: EventView) -> tuple[object, ...]:

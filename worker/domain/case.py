@@ -12,11 +12,20 @@ from schemas.records import (
     Discrepancy,
     GatewayReference,
     Invoice,
+    InvoiceState,
     Line,
     Payment,
     Policy,
 )
 from worker.domain import transitions
+from worker.domain.reasons import Reason
+
+_TOLD = {
+    InvoiceState.PAYABLE: "invoice.payable",
+    InvoiceState.IN_PAYMENT: "invoice.in_payment",
+    InvoiceState.PAID: "invoice.paid",
+    InvoiceState.WITHDRAWN: "invoice.withdrawn",
+}
 
 
 class Case:
@@ -172,6 +181,38 @@ class Case:
             "comment": shown.comment,
         }
         self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
+
+    def tell_invoice(self, invoice: Invoice, before: str | None, payment: str | None) -> None:
+        """Tell the portal of an invoice's new state; `payment` is the reference of the payment that it came by."""
+        assert invoice.state is not None
+        reactivated = before == InvoiceState.IN_PAYMENT and invoice.state is InvoiceState.PAYABLE
+        held = invoice.state is InvoiceState.IN_PAYMENT
+        holder = next((payer for payer, line in self.payers.get(invoice.id, ()) if held and line.held), None)
+        data = {
+            "regie": invoice.regie,
+            "number": invoice.number,
+            "account": invoice.account,
+            "state": invoice.state.value,
+            "version": invoice.version,
+            "payable_again_at": None if holder is None else holder.payable_again_at,
+            "payment": payment,
+            "reason": invoice.reason,
+        }
+        kind = "invoice.reactivated" if reactivated else _TOLD[invoice.state]
+        self.decision.effects.append(Effect(regie=invoice.regie, type=kind, at=self.now, data=data))
+
+    def restore_invoice(self, invoice: Invoice, was: str | None) -> None:
+        """Write down, and tell the portal, that an invoice was found in another state than its facts say."""
+        if invoice.state is None or was == invoice.state:
+            return
+        self._journal(was, invoice.state, Reason.RESTORED_BY_REPLAY, invoice.id, None)
+        if self.policy.notify:
+            self.tell_invoice(invoice, was, None)
+
+    def restore_payment(self, payment: Payment, was: str | None) -> None:
+        """Write down that a payment was found in another state than its facts say."""
+        if payment.state is not None and was != payment.state:
+            self._journal(was, payment.state, Reason.RESTORED_BY_REPLAY, None, payment.id)
 
     def journal_invoice(self, invoice: Invoice, before: str | None, reason: str) -> None:
         """Write down a change of an invoice's state."""

@@ -7,7 +7,7 @@ from the whole set.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from schemas.decisions import Applied, Decision, Dossier, Effect, Outcome
+from schemas.decisions import Applied, Decision, Dossier, Outcome
 from schemas.events import Event, EventType
 from schemas.records import (
     ChargeResult,
@@ -235,33 +235,10 @@ def _invoice_reason(case: Case, invoice: Invoice, before: InvoiceState | None, r
     return reason
 
 
-_TOLD = {
-    InvoiceState.PAYABLE: "invoice.payable",
-    InvoiceState.IN_PAYMENT: "invoice.in_payment",
-    InvoiceState.PAID: "invoice.paid",
-    InvoiceState.WITHDRAWN: "invoice.withdrawn",
-}
-
-
 def _tell(case: Case, invoice: Invoice, before: InvoiceState | None) -> None:
-    assert invoice.state is not None
-    reactivated = before is InvoiceState.IN_PAYMENT and invoice.state is InvoiceState.PAYABLE
-    held = invoice.state is InvoiceState.IN_PAYMENT
-    holder = next((payer for payer, line in case.payers.get(invoice.id, ()) if held and line.held), None)
     entry = case.decision.journal[-1]
     payment = None if entry.payment_id is None else case.dossier.payments[entry.payment_id]
-    data = {
-        "regie": invoice.regie,
-        "number": invoice.number,
-        "account": invoice.account,
-        "state": invoice.state.value,
-        "version": invoice.version,
-        "payable_again_at": None if holder is None else holder.payable_again_at,
-        "payment": None if payment is None else payment.reference,
-        "reason": invoice.reason,
-    }
-    kind = "invoice.reactivated" if reactivated else _TOLD[invoice.state]
-    case.decision.effects.append(Effect(regie=invoice.regie, type=kind, at=case.now, data=data))
+    case.tell_invoice(invoice, before, None if payment is None else payment.reference)
 
 
 _FOLLOWED = frozenset(

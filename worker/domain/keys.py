@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from schemas.events import Event, EventType
+from schemas.events import DossierRestored, Event, EventType
 from schemas.records import DiscrepancyKind
 from schemas.reports import Report
 
@@ -70,7 +70,25 @@ def keys_of(event: Event) -> Keys:
             return Keys(payments=(data.reference,))
         case EventType.DISCREPANCY_RESOLVED:
             return Keys(discrepancies=(data.id,))
+        case EventType.DOSSIER_RESTORED:
+            return _of_restored(data)
         case EventType.GATEWAY_CALLBACK:
             return Keys()
         case _:
             return Keys(invoices=(data.number,))
+
+
+def _of_restored(data: DossierRestored) -> Keys:
+    """A restored dossier is known by the rows that were put right, or by what it is found by."""
+    payments = {row.payment for row in data.rows if row.payment is not None}
+    invoices = {row.invoice for row in data.rows if row.invoice is not None}
+    return Keys(
+        payments=tuple(sorted(payments | _known(data.reference))),
+        invoices=tuple(sorted(invoices | _known(data.number))),
+        references=tuple(_known(data.gateway_reference)),
+        discrepancies=tuple(_known(data.id)),
+    )
+
+
+def _known(name: str | None) -> set[str]:
+    return set() if name is None else {name}

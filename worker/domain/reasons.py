@@ -60,3 +60,5 @@ class Reason(StrEnum):
     DISCREPANCY_UNKNOWN = "discrepancy_unknown"
     DISCREPANCY_NOT_OPEN = "discrepancy_not_open"
     RESOLUTION_NOT_APPLICABLE = "resolution_not_applicable"
+    # replays
+    RESTORED_BY_REPLAY = "restored_by_replay"

@@ -513,6 +513,22 @@ def _credit(case: Case, event: Event, known: Discrepancy) -> None:
         case.touch_payment(case.dossier.payments[payment_id])
 
 
+def dossier_restored(case: Case, event: Event) -> Named:
+    """A replay put rows right that said something else than their facts: the other facts say what is right.
+
+    What it found is written down, and an invoice's version goes on from the one that was shown.
+    """
+    for row in event.data.rows:
+        if row.invoice is not None:
+            invoice = case.invoices[row.invoice]
+            invoice.version = max(invoice.version, row.version)
+            case.decision.invoices[invoice.id] = invoice
+            case.restore_invoice(invoice, row.was)
+        elif row.payment is not None:
+            case.restore_payment(case.payments[row.payment], row.was)
+    return APPLIED, Reason.RESTORED_BY_REPLAY
+
+
 RECORD: dict[EventType, Callable[[Case, Event], Named]] = {
     EventType.INVOICE_ISSUED: invoice_issued,
     EventType.INVOICE_WITHDRAWN: invoice_withdrawn,
@@ -524,4 +540,5 @@ RECORD: dict[EventType, Callable[[Case, Event], Named]] = {
     EventType.PAYMENT_TIMED_OUT: payment_timed_out,
     EventType.GATEWAY_REPORT: gateway_report,
     EventType.DISCREPANCY_RESOLVED: discrepancy_resolved,
+    EventType.DOSSIER_RESTORED: dossier_restored,
 }

@@ -5,8 +5,8 @@ work is done again, which is safe because what was done is no longer pending.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -149,6 +149,14 @@ class PostgresStore:
         async with self._connection() as conn, conn.transaction():
             yield conn
 
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection within a transaction. Raises StoreUnavailableError when its outcome is unknown."""
+        return self._transaction()
+
+    async def again(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work` again when it lost a race with another transaction."""
+        return await self._again(work)
+
     async def sync_policies(self, policies: Mapping[str, Policy]) -> None:
         """Make the configuration's policies current, each a new version when it differs; others stay as they are."""
         for code, policy in sorted(policies.items()):
@@ -262,14 +270,14 @@ class PostgresStore:
             if not mine:
                 return Done()
             told = {event.place: reports[event.place] for event in mine if event.place in reports}
-            own = await _keep_own(conn, list(told.values()))
+            own = await keep_own(conn, list(told.values()))
             answers = {place: own[key].place for place, new in told.items() if (key := (new.source, new.id)) in own}
             facts = [*(event for event in mine if event.type is not EventType.GATEWAY_CALLBACK), *own.values()]
             named = [*mine, *own.values()]
             loaded = Loaded(names=merged(named, keys_of))
             await _add_missing(conn, loaded.names, named)
             await until_committed.enter_async_context(turn())
-            await _load(conn, loaded, named)
+            await load_named(conn, loaded, {event.regie for event in named})
             return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
     async def call_back(self, claims: Sequence[tuple[Event, str]]) -> set[int]:
@@ -314,10 +322,10 @@ class PostgresStore:
                 if full:
                     await self._raise_mark(conn, part)
                 return Done()
-            own = await _keep_own(conn, [_timed_out(row) for row in due])
+            own = await keep_own(conn, [_timed_out(row) for row in due])
             events = list(own.values())
             loaded = Loaded(names=merged(events, keys_of))
-            await _load(conn, loaded, events)
+            await load_named(conn, loaded, {event.regie for event in events})
             assert loaded.now is not None
             loaded.now = max(loaded.now, due[-1]["payable_again_at"])  # a clock set back meanwhile takes no end back
             return await _reconcile(conn, loaded, events, decide, _Callbacks([], {}))
@@ -394,7 +402,7 @@ def _timed_out(row: Any) -> NewEvent:  # noqa: ANN401 - an asyncpg.Record
     )
 
 
-async def _keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[str, str], Event]:
+async def keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[str, str], Event]:
     """Keep events of our own; those kept before by another are left out: they are another's to apply."""
     if not events:
         return {}
@@ -433,7 +441,7 @@ async def _reconcile(
     async with _Behind() as behind:
         for part in _parts(dossiers_of(loaded, events)):
             if decisions:
-                await behind.write(_save(conn, now, changes))
+                await behind.write(save(conn, now, changes))
             decided = [decide(dossier, mine, policies[dossier.regie][1], now) for dossier, mine in part]
             for (dossier, _), decision in zip(part, decided, strict=True):
                 outcomes.update((applied.place, applied) for applied in decision.outcomes)
@@ -444,8 +452,8 @@ async def _reconcile(
     seen = {event.place: event for event in (*events, *callbacks.taken)}
     done.applied = [(seen[place], outcomes[place]) for place in sorted(outcomes)]
     add_outcomes(changes, loaded, done)
-    await _save(conn, now, changes)
-    await _save_apart(conn, loaded, decisions)
+    await save(conn, now, changes)
+    await save_apart(conn, loaded, decisions)
     return done
 
 
@@ -457,7 +465,8 @@ def _parts(dossiers: Iterator[tuple[Dossier, list[Event]]]) -> Iterator[Part]:
         yield part
 
 
-async def _save(conn: Connection, now: datetime, changes: Changes) -> None:
+async def save(conn: Connection, now: datetime, changes: Changes) -> None:
+    """Write what decisions change."""
     await conn.execute(QUERIES.save, now, *changes.texts())
 
 
@@ -495,7 +504,7 @@ async def _lock_references(conn: Connection, names: set[tuple[str, str]]) -> lis
     return [GatewayReference(**dict(row)) for row in found]
 
 
-async def _load(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> None:
+async def load_named(conn: Connection, loaded: Loaded, regies: Iterable[str]) -> None:
     """Lock everything that is named and what belongs to it, in the one order, then read it. GrewError: again."""
     names = loaded.names
     locked = await conn.fetchrow(
@@ -506,7 +515,7 @@ async def _load(conn: Connection, loaded: Loaded, events: Sequence[Event]) -> No
         sorted(names.discrepancies),
     )
     assert locked is not None
-    await _read_dossiers(conn, loaded, locked, sorted({event.regie for event in events}))
+    await _read_dossiers(conn, loaded, locked, sorted(set(regies)))
 
 
 async def _add_missing(conn: Connection, names: Names, events: Sequence[Event]) -> None:
@@ -564,7 +573,7 @@ def _place_lines(loaded: Loaded, lines: Sequence[rows.StoredLine]) -> None:
         raise GrewError
 
 
-async def _save_apart(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:
+async def save_apart(conn: Connection, loaded: Loaded, decisions: Sequence[Decision]) -> None:
     """Write what takes locks of its own, last: asks, and discrepancies by id."""
     planned = [ask for decision in decisions for ask in decision.asks.values()]
     if planned:

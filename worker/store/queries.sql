@@ -491,12 +491,17 @@ FROM json_to_recordset($1::text::json) AS n (
 ORDER BY n.id
 ON CONFLICT (id) DO UPDATE
 SET
+    regie = excluded.regie,
+    kind = excluded.kind,
     amount_cents = excluded.amount_cents,
     state = excluded.state,
     opened_at = excluded.opened_at,
     changed_at = excluded.changed_at,
     payment_id = excluded.payment_id,
+    invoice_id = excluded.invoice_id,
     payment = excluded.payment,
+    invoice = excluded.invoice,
+    subject = excluded.subject,
     detail = excluded.detail,
     resolution = excluded.resolution,
     resolved_cents = excluded.resolved_cents,

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from monitoring.health import Readiness
 from schemas.events import Queue
+from worker.replaying import Replayer
 from worker.settings import Settings
 from worker.store.deliveries import Deliveries
 from worker.store.views import Views
@@ -39,6 +40,11 @@ class App(Protocol):
     @property
     def deliveries(self) -> Deliveries:
         """What portals are still to be told."""
+        ...
+
+    @property
+    def replayer(self) -> Replayer:
+        """What runs replays in this process."""
         ...
 
     @property

@@ -66,6 +66,7 @@ INVOICE_NOT_FOUND = Kind("invoice-not-found", 404, "No such invoice in this rég
 PAYMENT_NOT_FOUND = Kind("payment-not-found", 404, "No such payment in this régie")
 NOTIFICATION_NOT_FOUND = Kind("notification-not-found", 404, "No such notification")
 DISCREPANCY_NOT_FOUND = Kind("discrepancy-not-found", 404, "No such discrepancy")
+REPLAY_NOT_FOUND = Kind("replay-not-found", 404, "No such replay")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not take this method")
 TOO_SLOW = Kind("too-slow", 408, "The body did not arrive in time")
 EVENT_CONFLICT = Kind("event-conflict", 409, "This source and id were used for another event")

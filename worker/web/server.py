@@ -33,6 +33,7 @@ from worker.web.problems import EXPECTATION_FAILED, INTERNAL, UNAVAILABLE, Refus
 from worker.web.quotas import CallbackQuotas
 from worker.web.reading import Reading
 from worker.web.regies import Regies
+from worker.web.replays import ReplaysIn
 
 log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
@@ -73,6 +74,7 @@ def create_app(app: App) -> web.Application:
         *reading.routes(),
         *Notifications(settings.clients, app.views, app.deliveries, app.bell.ring).routes(),
         *Admin(settings.clients, app.views, ingest, outcomes).routes(),
+        *ReplaysIn(settings.clients, app.replayer).routes(),
         *Operations(app).routes(),
         *Documents(files(), page(), POLICY).routes(),
     ]

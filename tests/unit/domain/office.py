@@ -10,6 +10,7 @@ from msgspec import msgpack
 from schemas.decisions import Decision, Dossier, Effect, JournalEntry
 from schemas.events import (
     DiscrepancyResolved,
+    DossierRestored,
     Event,
     EventType,
     InvoiceIssued,
@@ -20,6 +21,7 @@ from schemas.events import (
     PaymentReversed,
     PaymentStarted,
     PaymentTimedOut,
+    RestoredRow,
     StartedLine,
 )
 from schemas.records import Discrepancy, GatewayReference, Invoice, Payment, PaymentState, Policy
@@ -139,6 +141,12 @@ class Office:
                 comment="seen",
             ),
         )
+
+    def restore(self, reference: str, number: str, was: str | None = None, version: int = 0) -> str:
+        """Hear that a replay put a payment and an invoice right; the invoice was found in that state."""
+        rows = [RestoredRow(payment=reference), RestoredRow(invoice=number, was=was, version=version)]
+        data = DossierRestored(regie=REGIE, replay=1, by="admin", comment="edited", rows=rows, number=number)
+        return self.tell(EventType.DOSSIER_RESTORED, data)
 
     def pays(self, reference: str, lines: dict[str, int], cents: int | None = None) -> None:
         """Start a payment that the gateway says is paid, exactly unless told otherwise."""

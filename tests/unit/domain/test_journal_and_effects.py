@@ -177,3 +177,18 @@ def test_transitions_know_every_state() -> None:
         for state, following in table.items():
             assert state not in following
             assert following
+
+
+def test_what_a_replay_restored_is_written_down_and_told() -> None:
+    """From what it was found in, under a version beyond the one that was shown; no state changes by that."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.pays("P", {"F": 900})
+    assert office.restore("P", "F", was="payable", version=9) == "applied: restored_by_replay"
+    assert (office.invoice("F").state, office.invoice("F").version) == ("paid", 9)
+    assert office.journal_of("F")[-1] == ("payable", "paid", "restored_by_replay")
+    assert (office.effects[-1].type, office.effects[-1].data["version"]) == ("invoice.paid", 9)
+    told = len(office.effects)
+    office.restore("P", "F", was="paid", version=3)
+    assert office.invoice("F").version == 9
+    assert len(office.effects) == told

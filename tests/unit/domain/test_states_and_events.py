@@ -149,6 +149,7 @@ EVENTS: dict[str, tuple[EventType, Callable[[Office], str]]] = {
     "timed out early": (EventType.PAYMENT_TIMED_OUT, lambda office: office.time_out("P")),
     "timed out": (EventType.PAYMENT_TIMED_OUT, sweep_in_time),
     "resolved": (EventType.DISCREPANCY_RESOLVED, resolve),
+    "restored": (EventType.DOSSIER_RESTORED, lambda office: office.restore("P", "F")),
 }
 
 TABLE = """
@@ -177,6 +178,7 @@ unknown
   timed out early    -          -           ignored: hold_already_over
   timed out          -          -           ignored: hold_already_over
   resolved           -          -           refused: discrepancy_unknown
+  restored           -          -           applied: restored_by_replay
 payable
   issued             -          payable     ignored: invoice_already_known
   issued for 1000    -          payable     applied: reissued
@@ -201,6 +203,7 @@ payable
   timed out early    -          payable     ignored: hold_already_over
   timed out          -          payable     ignored: hold_already_over
   resolved           -          payable     refused: discrepancy_unknown
+  restored           -          payable     applied: restored_by_replay
 started
   issued             started    in_payment  ignored: invoice_already_known
   issued for 1000    started    in_payment  applied: reissued
@@ -225,6 +228,7 @@ started
   timed out early    started    in_payment  ignored: hold_still_on
   timed out          expired    payable     applied: hold_expired
   resolved           started    in_payment  refused: discrepancy_unknown
+  restored           started    in_payment  applied: restored_by_replay
 paid
   issued             paid       paid        ignored: invoice_already_known
   issued for 1000    paid       payable     applied: reissued
@@ -249,6 +253,7 @@ paid
   timed out early    paid       paid        ignored: hold_already_over
   timed out          paid       paid        ignored: hold_already_over
   resolved           paid       paid        refused: discrepancy_unknown
+  restored           paid       paid        applied: restored_by_replay
 refused
   issued             refused    in_payment  ignored: invoice_already_known
   issued for 1000    refused    in_payment  applied: reissued
@@ -273,6 +278,7 @@ refused
   timed out early    refused    in_payment  ignored: hold_still_on
   timed out          refused    payable     applied: hold_expired
   resolved           refused    in_payment  refused: discrepancy_unknown
+  restored           refused    in_payment  applied: restored_by_replay
 cancelled
   issued             cancelled  in_payment  ignored: invoice_already_known
   issued for 1000    cancelled  in_payment  applied: reissued
@@ -297,6 +303,7 @@ cancelled
   timed out early    cancelled  in_payment  ignored: hold_still_on
   timed out          cancelled  payable     applied: hold_expired
   resolved           cancelled  in_payment  refused: discrepancy_unknown
+  restored           cancelled  in_payment  applied: restored_by_replay
 expired
   issued             expired    payable     ignored: invoice_already_known
   issued for 1000    expired    payable     applied: reissued
@@ -321,6 +328,7 @@ expired
   timed out early    expired    payable     ignored: hold_already_over
   timed out          expired    payable     ignored: hold_already_over
   resolved           expired    payable     refused: discrepancy_unknown
+  restored           expired    payable     applied: restored_by_replay
 rejected
   issued             rejected   payable     ignored: invoice_already_known
   issued for 1000    rejected   payable     applied: reissued
@@ -345,6 +353,7 @@ rejected
   timed out early    rejected   payable     ignored: hold_already_over
   timed out          rejected   payable     ignored: hold_already_over
   resolved           rejected   payable     refused: discrepancy_unknown
+  restored           rejected   payable     applied: restored_by_replay
 reversed
   issued             reversed   payable     ignored: invoice_already_known
   issued for 1000    reversed   payable     applied: reissued
@@ -369,6 +378,7 @@ reversed
   timed out early    reversed   payable     ignored: hold_already_over
   timed out          reversed   payable     ignored: hold_already_over
   resolved           reversed   payable     applied: discrepancy_resolved
+  restored           reversed   payable     applied: restored_by_replay
 refunded
   issued             refunded   payable     ignored: invoice_already_known
   issued for 1000    refunded   payable     applied: reissued
@@ -393,6 +403,7 @@ refunded
   timed out early    refunded   payable     ignored: hold_already_over
   timed out          refunded   payable     ignored: hold_already_over
   resolved           refunded   payable     refused: discrepancy_unknown
+  restored           refunded   payable     applied: restored_by_replay
 settled
   issued             -          paid        ignored: invoice_already_known
   issued for 1000    -          payable     applied: reissued
@@ -417,6 +428,7 @@ settled
   timed out early    -          paid        ignored: hold_already_over
   timed out          -          paid        ignored: hold_already_over
   resolved           -          paid        refused: discrepancy_unknown
+  restored           -          paid        applied: restored_by_replay
 withdrawn
   issued             -          payable     applied: reissued
   issued for 1000    -          payable     applied: reissued
@@ -441,6 +453,7 @@ withdrawn
   timed out early    -          withdrawn   ignored: hold_already_over
   timed out          -          withdrawn   ignored: hold_already_over
   resolved           -          withdrawn   refused: discrepancy_unknown
+  restored           -          withdrawn   applied: restored_by_replay
 """
 """Indented: an event in that situation. `-`: nobody sees it, facts about it wait."""
 
