@@ -24,6 +24,7 @@ ROOMS: Final = (
     "worker.cli",
     "worker.web",
     "worker.reconcile",
+    "worker.replaying",
     "worker.verify",
     "worker.asker",
     "worker.notifier",

@@ -113,7 +113,7 @@ class Replayer:
         for queue in step.rung:
             self._ring(queue)
         if not step.events:
-            return 0 if step.done else LOOK_SECONDS
+            return LOOK_SECONDS
         return max(0.0, step.events / EVENTS_PER_SECOND - (time.monotonic() - began))
 
     async def _gives_way(self) -> bool:

@@ -38,6 +38,8 @@ LEASE: Final = timedelta(seconds=15)
 """A killed runner's replay is taken over after that; a batch takes a fraction of it."""
 SHOWN: Final = 1_000
 """Changes in one answer."""
+SCAN_SECONDS: Final = 600.0
+"""For finding the few events of a filter among many millions; nothing is locked meanwhile but the replay itself."""
 GROWS: Final = 5
 """Times that the facts of a batch may name more than was locked, before it is left to raise."""
 
@@ -135,9 +137,10 @@ class Replays:
         """Count the events that a filter matches, at most so many."""
         query = QUERIES.count_parked if wanted.filter.parked else QUERIES.count_matched
         async with self._store.transaction() as conn:
-            await conn.execute("SET LOCAL statement_timeout = 0")
+            await conn.execute(QUERIES.take_time)
             last = await conn.fetchval(QUERIES.last_place)
-            found: int = await conn.fetchval(query, most, last, *_said(wanted.filter, wanted.regies), timeout=None)
+            said = _said(wanted.filter, wanted.regies)
+            found: int = await conn.fetchval(query, most, last, *said, timeout=SCAN_SECONDS)
         return found
 
     async def create(self, wanted: Wanted) -> int:
@@ -227,7 +230,11 @@ class Replays:
     @staticmethod
     async def _matching(conn: Connection, query: str, held: _Held, limit: int) -> Sequence[Any]:
         said = _said(held.filter, held.regies)
-        found: Sequence[Any] = await conn.fetch(query, held.cursor_place, held.last_place, *said, limit)
+        await conn.execute(QUERIES.take_time)
+        found: Sequence[Any] = await conn.fetch(
+            query, held.cursor_place, held.last_place, *said, limit, timeout=SCAN_SECONDS
+        )
+        await conn.execute(QUERIES.hurry)
         return found
 
     async def _replayed(self, conn: Connection, held: _Held, places: Sequence[int]) -> _Batch:
@@ -606,7 +613,7 @@ async def _drop(conn: Connection, loaded: Loaded, found: Sequence[Restoration]) 
 async def _move_on(conn: Connection, held: _Held, cursor: int, passed: int, batch: _Batch) -> None:
     """Keep how far a replay is, with what this batch changed."""
     lines = [{"subject": line.subject, "change": line.change} for line in batch.lines]
-    await conn.execute(QUERIES.move_on, held.id, cursor, passed, batch.failed, rows.json_text(lines))
+    await conn.execute(QUERIES.move_on, held.id, cursor, passed, batch.failed, rows.json_text(lines), LEASE)
 
 
 def _subject(change: Change) -> str:

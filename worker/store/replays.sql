@@ -89,6 +89,14 @@ FROM (
 -- name: last_place
 SELECT coalesce(max(place), 0) FROM events;
 
+-- name: take_time
+-- A filter may look at every event before it finds one.
+SELECT set_config('statement_timeout', '600000', true);
+
+-- name: hurry
+-- What locks rows is as quick as ever.
+SELECT set_config('statement_timeout', '12000', true);
+
 -- name: set_matched
 UPDATE replays SET matched = $2 WHERE id = $1;
 
@@ -119,7 +127,8 @@ RETURNING id, filter, regies, dry_run, comment, client, last_place, cursor_place
 UPDATE replays SET leased_until = '-infinity' WHERE id = $1 AND runner = $2;
 
 -- name: move_on
--- $1 id, $2 the cursor, $3 events replayed, $4 dossiers that failed, $5 lines of the table replay_changes to add.
+-- $1 id, $2 the cursor, $3 events replayed, $4 dossiers that failed, $5 lines of the table
+-- replay_changes to add, $6 lease.
 WITH added AS (
     INSERT INTO replay_changes (replay_id, subject, change)
     SELECT $1, n.subject, n.change
@@ -136,7 +145,8 @@ SET
     cursor_place = $2,
     replayed = replayed + $3,
     failed = failed + $4,
-    changed = changed + (SELECT count(*) FROM added)
+    changed = changed + (SELECT count(*) FROM added),
+    leased_until = clock_timestamp() + $6::interval
 WHERE id = $1;
 
 -- name: finish
