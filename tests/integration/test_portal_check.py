@@ -7,6 +7,7 @@ import base64
 import hmac
 import json
 import os
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -400,6 +401,28 @@ async def test_the_command_asks_to_try_later_where_nobody_listens() -> None:
     code, out, err = await lettrage(url, "--secret", "env:KEPT", KEPT=SECRET)
     assert (code, out) == (75, "")
     assert "Nobody listens at that address" in err
+
+
+async def test_the_secret_is_asked_for_on_a_terminal_and_not_shown() -> None:
+    """Typed without an echo, as a password is; then it is used."""
+    keyboard, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(*LETTRAGE, "portal", "check", f"http://127.0.0.1:{free_port()}/"),
+        stdin=terminal,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    asked = await process.stderr.readuntil(b": ")
+    os.write(keyboard, f"{SECRET}\n".encode())
+    out, err = await process.communicate()
+    echoed = os.read(keyboard, 1000) if select.select([keyboard], [], [], 0)[0] else b""
+    for end in (keyboard, terminal):
+        os.close(end)
+    assert asked == b"The portal's webhook secret: "
+    assert process.returncode == 75, err
+    assert SECRET.encode() not in out + err + echoed
 
 
 @pytest.mark.parametrize(
