@@ -15,12 +15,69 @@ from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
 from worker.web.bodies import body_of, refuse_encoded
 from worker.web.cloudevents import decoded
-from worker.web.problems import INVALID_REQUEST, NOT_JSON, REPLAY_NOT_FOUND, Fault, Refused
+from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter
+from worker.web.problems import (
+    INVALID_REQUEST,
+    NOT_JSON,
+    REGIE_FORBIDDEN,
+    REPLAY_NOT_FOUND,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Fault,
+    Refused,
+)
 from worker.web.shape import faults
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A thousand ids, each as long as an event's may be."""
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/admin/replays",
+        name="replay",
+        tag="Administration",
+        summary="Compute dossiers anew from their events, or give parked events back",
+        about=(
+            "Each event counts with the policy and the time that were its own: where the books are right, nothing "
+            "changes. No gateway is asked. A `comment` is wanted unless it is a dry run."
+        ),
+        scope="admin",
+        body=Body(shapes={JSON: ReplayAsked}, about=f"At most {MAX_BODY_BYTES} bytes."),
+        answers=(
+            Answer(about="Done: what it changed, or would change", shape=ReplayView),
+            Answer(
+                status=202,
+                about="Over 1,000 events: it runs beside the work",
+                shape=ReplayView,
+                headers={"Location": "Where to read how far it is."},
+            ),
+        ),
+        problems=(
+            NOT_JSON,
+            REGIE_FORBIDDEN,
+            TOO_SLOW,
+            TOO_LARGE,
+            UNSUPPORTED_MEDIA_TYPE,
+            INVALID_REQUEST,
+            UNAVAILABLE,
+        ),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/admin/replays/{id}",
+        name="readReplay",
+        tag="Administration",
+        summary="How far a replay is, and what it changed",
+        scope="admin",
+        parameters=(Parameter(name="id", shape=str, where="path", about="The replay's.", example="12"),),
+        answers=(Answer(about="The replay", shape=ReplayView),),
+        problems=(REPLAY_NOT_FOUND, UNAVAILABLE),
+    ),
+)
 
 
 class ReplaysIn:

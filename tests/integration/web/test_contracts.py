@@ -160,6 +160,7 @@ ELSEWHERE: Final = {
     "readMetrics": {"unauthorized"},  # needs a token in the configuration: test_operations.py
     "listNotifications": {"regie-forbidden"},  # of an admin with some régies: test_notifications_admin.py
     "resendNotifications": {"regie-forbidden"},
+    "replay": {"regie-forbidden"},  # of an admin with some régies: test_replays.py
     "resolveDiscrepancy": {  # needs discrepancies: test_resolving.py
         "regie-forbidden",
         "discrepancy-not-open",
@@ -181,6 +182,7 @@ BODIES: Final[dict[str, list[tuple[dict[str, str], bytes]]]] = {
         ({"Content-Type": SENT}, json.dumps(issued(regie="nowhere")).encode()),
     ],
     "/v1/callbacks/enfance": [({}, b" " * 65_537)],
+    "/v1/admin/replays": [({}, b"{"), ({}, b"{}"), ({"Content-Encoding": "gzip"}, b"{}"), ({}, b" " * 1_048_577)],
 }
 ADMINISTERED: Final = [
     ({}, b"{"),

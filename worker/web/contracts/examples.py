@@ -10,7 +10,9 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from schemas.events import (
+    OURS,
     DiscrepancyResolved,
+    DossierRestored,
     EventType,
     GatewayCallback,
     InvoiceIssued,
@@ -21,10 +23,12 @@ from schemas.events import (
     PaymentReversed,
     PaymentStarted,
     PaymentTimedOut,
+    RestoredRow,
     StartedLine,
 )
 from schemas.notifications import NOTIFICATIONS, DiscrepancyChange, InvoiceChange, NotificationType, webhook_id
 from schemas.records import DiscrepancyKind, DiscrepancyState, InvoiceState, PaymentState, Resolution
+from schemas.replays import Change, Filter, ReplayAsked, ReplayState, ReplayView
 from schemas.reports import Report, ReportResult
 from schemas.views import (
     AttemptView,
@@ -55,6 +59,8 @@ NUMBER: Final = "F-2026-0042"
 ACCOUNT: Final = "D-1001"
 REFERENCE: Final = "P-0002"
 CENTS: Final = 9000
+REPLAY_ID: Final = 12
+REPLAYED_BECAUSE: Final = "F-2026-0040 was edited by hand"
 
 
 def _at(hour: int, minute: int, second: int = 0) -> datetime:
@@ -114,14 +120,21 @@ _DATA: Final[dict[EventType, Struct]] = {
         amount_cents=0,
         comment="The family had two windows open",
     ),
+    EventType.DOSSIER_RESTORED: DossierRestored(
+        regie=REGIE,
+        replay=REPLAY_ID,
+        by="admin",
+        comment=REPLAYED_BECAUSE,
+        rows=[RestoredRow(invoice="F-2026-0040", was="paid", version=6)],
+        number="F-2026-0040",
+    ),
 }
-_OURS: Final = {EventType.GATEWAY_REPORT, EventType.PAYMENT_TIMED_OUT, EventType.DISCREPANCY_RESOLVED}
 
 
 def _event(kind: EventType, data: Struct) -> dict[str, Any]:
     name = kind.removeprefix("fr.lettrage.").removesuffix(".v1")
-    mine = {"recordedtime": to_builtins(DEADLINE), "lettrageclient": OUR_NAME} if kind in _OURS else {}
-    source = "lettrage" if kind in _OURS else "/portail"
+    mine = {"recordedtime": to_builtins(DEADLINE), "lettrageclient": OUR_NAME} if kind in OURS else {}
+    source = "lettrage" if kind in OURS else "/portail"
     return {
         "specversion": "1.0",
         "type": kind.value,
@@ -273,6 +286,26 @@ NOTIFICATION: Final = NotificationView(
     next_attempt_at=None,
     attempts=[AttemptView(at=PAID_AT, outcome="delivered", status=204, error=None, milliseconds=38)],
 )
+REPLAY: Final = ReplayView(
+    id=REPLAY_ID,
+    state=ReplayState.DONE,
+    filter=Filter(regie=REGIE),
+    dry_run=False,
+    comment=REPLAYED_BECAUSE,
+    client="admin",
+    created_at=PAID_AT,
+    finished_at=PAID_AT,
+    matched=42,
+    replayed=42,
+    changed=1,
+    failed=0,
+    outcomes={},
+    changes=[
+        Change(
+            regie=REGIE, invoice="F-2026-0040", before="paid", after="payable", reason="hold_expired", fields=["state"]
+        )
+    ],
+)
 PROBLEM: Final = INVALID_EVENT.problem(
     errors=[
         Fault(pointer="/data/amount_cents", code="sum_differs", detail="is 301, but its invoices sum to 300"),
@@ -306,6 +339,8 @@ OF_STRUCTS: Final[dict[type, list[Struct]]] = {
         )
     ],
     Resolve: [Resolve(resolution="refunded", comment="Given back by transfer", amount_cents=CENTS)],
+    ReplayAsked: [ReplayAsked(filter=Filter(regie=REGIE), comment=REPLAYED_BECAUSE)],
+    ReplayView: [REPLAY],
     Resend: [Resend(ids=[NOTIFICATION.webhook_id])],
     Resent: [Resent(matched=1, resent=1)],
     Ready: [Ready(status="ready", database=True, schema=True, redis=False)],

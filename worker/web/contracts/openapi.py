@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.notifications import NotificationType
 from worker.settings import SCOPES
-from worker.web import admin, callbacks, documents, events, notifications, operations, reading
+from worker.web import admin, callbacks, documents, events, notifications, operations, reading, replays
 from worker.web.contracts.describing import Answer, Body, Component, Operation, Parameter
 from worker.web.contracts.events import add_events, add_notification, shapes
 from worker.web.contracts.shapes import DRAFT, Schema, Shapes
@@ -17,6 +17,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *callbacks.OPERATIONS,
     *reading.OPERATIONS,
     *admin.OPERATIONS,
+    *replays.OPERATIONS,
     *notifications.OPERATIONS,
     *operations.OPERATIONS,
     *documents.OPERATIONS,
