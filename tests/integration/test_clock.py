@@ -97,7 +97,7 @@ async def test_the_clock_serves_its_metrics(
     """On METRICS_PORT: what it reconciled, how late it reactivated, and that it lives."""
     port = free_port()
     async with (
-        lettrage("clock", tmp_path, database_url, redis_url, hold="1s", metrics_port=port) as clock,
+        lettrage("clock", tmp_path, database_url, redis_url, hold="4s", metrics_port=port) as clock,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         await clock.until_logged("process_ready")
