@@ -9,6 +9,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.installation import LETTRAGE, free_port
 from worker.cli import main
-from worker.conformance.check import Trial
+from worker.conformance.check import LOWER, Trial
 from worker.conformance.finding import Finding, Result
 from worker.conformance.portal import Patience, Portal, UnreachableError
 from worker.conformance.samples import LARGE_BYTES, Samples
@@ -60,6 +61,7 @@ class LittlePortal:
     invoices: dict[str, dict[str, Any]] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     busy: int = 0
+    met: bool = False
     requests: int = 0
     url: str = ""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -119,11 +121,20 @@ class LittlePortal:
             self.tasks.add(task)
         elif self.fault == "reads, then writes":
             version = self.invoices.get(data["number"], {}).get("version", 0)
-            await asyncio.sleep(0.1 if data["state"] == "in_payment" else 0.01)
+            await self._meet()
+            await asyncio.sleep(0.1 if data["state"] == "in_payment" else 0)
             if data["version"] > version:
                 self.invoices[data["number"]] = data
         else:
             self._apply(data)
+
+    async def _meet(self) -> None:
+        """Wait for what comes at the same time, however slow the machine: all have read before any writes."""
+        await asyncio.sleep(0.15)
+        end = time.monotonic() + 3
+        while self.busy > 1 and not self.met and time.monotonic() < end:
+            self.met = self.busy > len(LOWER)
+            await asyncio.sleep(0.01)
 
     async def _later(self, data: dict[str, Any]) -> None:
         await asyncio.sleep(0.2)
