@@ -195,6 +195,12 @@ async def test_what_looked_before_it_was_there_is_no_difference(copy: str) -> No
         await Town(store).reconciler.drain(Queue.PAYMENT_STARTED)
         may_go_on.set()
         await lying
+    applied = await fetched(
+        copy,
+        "SELECT type FROM outcomes JOIN events USING (place)"
+        " WHERE 'Z-a' IN (data ->> 'reference', data ->> 'gateway_reference') ORDER BY applied_seq",
+    )
+    assert [row["type"].split(".")[3] for row in applied] == ["started", "report"]
     ((named,),) = await fetched(copy, "SELECT payment IS NOT NULL FROM discrepancies WHERE subject = 'Z-a'")
     assert not named
     assert (await proved_books(copy)).differences == []
