@@ -1,6 +1,10 @@
 -- Seals: what was applied, and the journal that it wrote, chained by hashes, one chain per régie (docs/journal.md).
 
+-- Built at once, in this file's transaction: while it lasts (seconds for each million rows) workers wait, and what portals
+-- send is taken.
+-- squawk-ignore require-concurrent-index-creation
 CREATE UNIQUE INDEX outcomes_applied_seq ON outcomes (applied_seq);
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX journal_place ON journal (place);
 
 CREATE TABLE seals (
