@@ -9,7 +9,19 @@ import uvloop
 from bench import document, ground
 from bench.figures import Figure
 
-NAMES = ("reconcile", "ingest", "latency", "holds", "memory", "asks", "history", "interpret", "books", "replay")
+NAMES = (
+    "reconcile",
+    "ingest",
+    "latency",
+    "holds",
+    "memory",
+    "asks",
+    "notifications",
+    "history",
+    "interpret",
+    "books",
+    "replay",
+)
 """In the order of the table."""
 
 
