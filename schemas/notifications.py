@@ -21,7 +21,7 @@ class NotificationType(StrEnum):
 
 
 class InvoiceChange(Struct, kw_only=True):
-    """An invoice's new state, and why. The highest `version` of an invoice is its truth."""
+    """An invoice's new version, and why there is one. The highest `version` of an invoice is its truth."""
 
     regie: str
     number: str
@@ -29,7 +29,7 @@ class InvoiceChange(Struct, kw_only=True):
     """Of the family; null while only a payment named the invoice."""
     state: InvoiceState
     version: int
-    """Grows with each change of the invoice."""
+    """One more with each change of the invoice, of its amount too; each is told once."""
     payable_again_at: datetime | None
     """When its hold is over; only while it is in payment."""
     payment: str | None

@@ -24,10 +24,11 @@ ASKED, EXCHANGE, JSON_SERVICE, MOLLIE, PAYFIP, SAGA, WORLDLINE = (
     for name in ("asked", "exchange", "json_service", "mollie", "payfip", "saga", "worldline")
 )
 
-ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS = (
-    f"tests/unit/domain/test_{name}.py::test_" for name in ("answers", "discrepancies", "holds", "identities", "money")
+ANSWERS, DISCREPANCIES, HOLDS, IDENTITIES, SUMS, WRITTEN = (
+    f"tests/unit/domain/test_{name}.py::test_"
+    for name in ("answers", "discrepancies", "holds", "identities", "money", "journal_and_effects")
 )
-FOUND = "tests/property/test_found.py::test_"
+FOUND, TOLD = (f"tests/property/test_{name}.py::test_" for name in ("found", "told"))
 POISON = "tests/integration/test_reconcile.py::test_"
 STORE = "tests/integration/test_store.py::test_"
 WAITING = "tests/integration/test_store_waiting.py::test_"
@@ -256,6 +257,38 @@ HELD = (
         "payment.payable_again_at = max(payment.deadline, payment.hold_limit)",
         "payment.payable_again_at = payment.hold_limit + timedelta(days=1)",
         (HOLDS + "in_doubt_a_regie_may_hold_up_to_its_limit",),
+    ),
+    Mutation(
+        "a portal is told new states alone",
+        DECIDE,
+        "    case.tell_invoice(invoice, before, why)\n",
+        "    if state is not before:\n        case.tell_invoice(invoice, before, why)\n",
+        (
+            WRITTEN + "a_hold_kept_in_doubt_is_told_with_its_new_end",
+            WRITTEN + "an_invoice_issued_otherwise_is_told_in_the_state_that_it_keeps",
+            TOLD + "notifications_in_any_order_show_what_a_reading_answers",
+        ),
+    ),
+    Mutation(
+        "a portal is told of asks that moved nothing",
+        RECORD,
+        "        if line.held and payment.payable_again_at != shown:\n",
+        "        if line.held:\n",
+        (WRITTEN + "a_hold_kept_in_doubt_is_told_with_its_new_end",),
+    ),
+    Mutation(
+        "a hold kept longer is not told",
+        RECORD,
+        "        if line.held and payment.payable_again_at != shown:\n",
+        "        if False:\n",
+        (WRITTEN + "a_hold_kept_in_doubt_is_told_with_its_new_end",),
+    ),
+    Mutation(
+        "what a replay restored is told in another state alone",
+        CASE,
+        "        if is_news:\n",
+        "        if is_news and was != invoice.state:\n",
+        (WRITTEN + "what_a_replay_restored_is_told_even_in_the_same_state",),
     ),
 )
 

@@ -6,11 +6,11 @@ changed but not answered is lost here, as it would be in a database.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
-from schemas.decisions import Decision, Dossier, JournalEntry
+from schemas.decisions import Decision, Dossier, Effect, JournalEntry
 from schemas.events import (
     Event,
     EventType,
@@ -100,6 +100,15 @@ def data_of(fact: Fact) -> tuple[EventType, Any]:
             raise ValueError(fact)
 
 
+class Shown(NamedTuple):
+    """What a portal shows of an invoice, of all that a notification tells."""
+
+    version: int
+    state: str
+    payable_again_at: datetime | None
+    account: str | None
+
+
 class Desk:
     """Applies events at a moment and keeps what was decided."""
 
@@ -107,6 +116,7 @@ class Desk:
         self.policy = policy or Policy(label="Régie Enfance", gateway="dummy")
         self.dossier = Dossier(regie=REGIE)
         self.journal: list[JournalEntry] = []
+        self.effects: list[Effect] = []
         self.last = Decision()
 
     def apply(self, events: Sequence[Event], now: datetime) -> Decision:
@@ -146,6 +156,7 @@ class Desk:
         charges.update({(c.gateway_reference_id, c.transaction_id): c for c in decision.charges})
         dossier.charges = list(charges.values())
         self.journal.extend(decision.journal)
+        self.effects.extend(decision.effects)
 
     def sweep(self, now: datetime, place: int) -> None:
         """Write the end of every hold that is over, as the clock does."""
@@ -171,6 +182,22 @@ class Desk:
                 ],
                 now,
             )
+
+    # what a portal shows
+
+    def shown(self) -> dict[str, Shown]:
+        """Every invoice that anybody sees, as read once nothing that is over waits to be written so."""
+        held_until = {
+            line.invoice_id: row.payable_again_at
+            for row in self.dossier.payments.values()
+            for line in row.lines
+            if line.held
+        }
+        return {
+            row.number: Shown(row.version, row.state.value, held_until.get(row.id), row.account)
+            for row in self.dossier.invoices.values()
+            if row.state is not None
+        }
 
     # what the judge is asked about, in its own words
 

@@ -30,8 +30,10 @@ from tests.model import (
 from tests.property.desk import REGIE, UNJUDGED, Desk, at, data_of
 from tests.property.facts import CENTS, NUMBERS
 from tests.property.judged import assert_agreed
+from tests.property.portal import Portal
 from worker.domain import transitions
 
+ANSWERS_WITHOUT_NEWS = (ReportResult.WAITING, ReportResult.FAILED, ReportResult.NOTHING)
 HOLD, HOLD_LIMIT = 1800, 7200
 """Seconds."""
 NUMBER = st.sampled_from(NUMBERS)
@@ -54,6 +56,8 @@ class Regie(RuleBasedStateMachine):
         self.ended: set[str] = set()
         self.shown: dict[tuple[int | None, int | None], str] = {}
         self.written = 0
+        self.portal = Portal()
+        self.heard = 0
 
     @initialize(on_cancel=st.sampled_from(("hold", "release")), when_in_doubt=st.sampled_from(("reactivate", "hold")))
     def open(self, on_cancel: str, when_in_doubt: str) -> None:
@@ -66,6 +70,7 @@ class Regie(RuleBasedStateMachine):
                 hold_limit=HOLD_LIMIT,
                 on_cancel=on_cancel,
                 when_in_doubt=when_in_doubt,
+                notify=True,
             )
         )
 
@@ -184,9 +189,9 @@ class Regie(RuleBasedStateMachine):
         self.receive(EventType.GATEWAY_REPORT, report)
         assert (self.desk.states(), self.holders(), self.desk.received()) == before
 
-    @rule(data=st.data(), result=st.sampled_from((ReportResult.WAITING, ReportResult.FAILED)), asked=st.booleans())
+    @rule(data=st.data(), result=st.sampled_from(ANSWERS_WITHOUT_NEWS), asked=st.booleans())
     def no_answer(self, data: st.DataObject, result: ReportResult, asked: bool) -> None:  # noqa: FBT001
-        """The gateway cannot say: at most a reason to hold longer, where the régie chose so."""
+        """The gateway cannot say: at most a reason to hold longer, where the régie chose so. Or it knows of nothing."""
         report = Report(
             regie=REGIE,
             gateway_reference=self.any_payment(data),
@@ -319,6 +324,19 @@ class Regie(RuleBasedStateMachine):
         for payment in rows.payments.values():
             assert self.shown.get((None, payment.id)) == payment.state
             assert payment.state is None or payment.reason
+
+    @invariant()
+    def the_portal_shows_what_is_read(self) -> None:
+        """By notifications alone, the later ones heard first, it shows what is read; no version comes twice."""
+        if not hasattr(self, "desk"):
+            return
+        for effect in reversed(self.desk.effects[self.heard :]):
+            if effect.type.startswith("invoice."):
+                self.portal.hear(effect.data)
+        self.heard = len(self.desk.effects)
+        assert self.portal.invoices == self.desk.shown()
+        for number, versions in self.portal.versions.items():
+            assert sorted(versions) == list(range(1, self.portal.invoices[number].version + 1))
 
     @invariant()
     def an_open_discrepancy_is_about_money_or_proof(self) -> None:

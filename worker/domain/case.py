@@ -182,12 +182,15 @@ class Case:
         }
         self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
 
-    def tell_invoice(self, invoice: Invoice, before: str | None, payment: str | None) -> None:
-        """Tell the portal of an invoice's new state; `payment` is the reference of the payment that it came by."""
+    def tell_invoice(self, invoice: Invoice, before: str | None, reason: str) -> None:
+        """Tell the portal of an invoice's new version, and why there is one; `before` is the state that it was in."""
+        if not self.policy.notify:
+            return
         assert invoice.state is not None
         reactivated = before == InvoiceState.IN_PAYMENT and invoice.state is InvoiceState.PAYABLE
         held = invoice.state is InvoiceState.IN_PAYMENT
         holder = next((payer for payer, line in self.payers.get(invoice.id, ()) if held and line.held), None)
+        payment_id = self._payment_of_event()
         data = {
             "regie": invoice.regie,
             "number": invoice.number,
@@ -195,19 +198,26 @@ class Case:
             "state": invoice.state.value,
             "version": invoice.version,
             "payable_again_at": None if holder is None else holder.payable_again_at,
-            "payment": payment,
-            "reason": invoice.reason,
+            "payment": None if payment_id is None else self.dossier.payments[payment_id].reference,
+            "reason": reason,
         }
         kind = "invoice.reactivated" if reactivated else _TOLD[invoice.state]
         self.decision.effects.append(Effect(regie=invoice.regie, type=kind, at=self.now, data=data))
 
-    def restore_invoice(self, invoice: Invoice, was: str | None) -> None:
-        """Write down, and tell the portal, that an invoice was found in another state than its facts say."""
-        if invoice.state is None or was == invoice.state:
+    def restore_invoice(self, invoice: Invoice, was: str | None, version: int) -> None:
+        """Carry an invoice that said something else than its facts on from the version shown, and tell the portal.
+
+        That it was found in another state is written down.
+        """
+        is_news = version > invoice.version
+        invoice.version = max(invoice.version, version)
+        self.decision.invoices[invoice.id] = invoice
+        if invoice.state is None:
             return
-        self._journal(was, invoice.state, Reason.RESTORED_BY_REPLAY, invoice.id, None)
-        if self.policy.notify:
-            self.tell_invoice(invoice, was, None)
+        if was != invoice.state:
+            self._journal(was, invoice.state, Reason.RESTORED_BY_REPLAY, invoice.id, None)
+        if is_news:
+            self.tell_invoice(invoice, was, Reason.RESTORED_BY_REPLAY)
 
     def restore_payment(self, payment: Payment, was: str | None) -> None:
         """Write down that a payment was found in another state than its facts say."""

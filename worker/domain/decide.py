@@ -206,22 +206,25 @@ def _paid_by(case: Case, share: Share) -> str | None:
 
 
 def _show(case: Case, invoice: Invoice, state: InvoiceState, reason: Reason) -> None:
-    """Write an invoice's new face, one version on, and tell the portal when its state changed."""
+    """Write an invoice's new face, one version on, and tell the portal: each version is told once."""
     if invoice.id in case.taken_over:
         case.taken_over.discard(invoice.id)
         _show(case, invoice, InvoiceState.PAYABLE, Reason.HOLD_OVER)
     case.touch_invoice(invoice)
     invoice.version += 1
-    if state is invoice.state:
-        return
     before, invoice.state = invoice.state, state
+    why = reason if state is before else _change_state(case, invoice, before, reason)
+    case.tell_invoice(invoice, before, why)
+
+
+def _change_state(case: Case, invoice: Invoice, before: InvoiceState | None, reason: Reason) -> str:
+    """Write down that an invoice is in another state than before, and answer why."""
     invoice.reason = _invoice_reason(case, invoice, before, reason)
-    invoice.paid_at = case.now if state is InvoiceState.PAID else None
+    invoice.paid_at = case.now if invoice.state is InvoiceState.PAID else None
     case.journal_invoice(invoice, before, invoice.reason)
-    if case.event.type is EventType.PAYMENT_TIMED_OUT and state is InvoiceState.PAYABLE:
+    if case.event.type is EventType.PAYMENT_TIMED_OUT and invoice.state is InvoiceState.PAYABLE:
         case.decision.lateness_seconds.append((case.now - case.event.data.due).total_seconds())
-    if case.policy.notify:
-        _tell(case, invoice, before)
+    return invoice.reason
 
 
 def _invoice_reason(case: Case, invoice: Invoice, before: InvoiceState | None, reason: Reason) -> str:
@@ -233,12 +236,6 @@ def _invoice_reason(case: Case, invoice: Invoice, before: InvoiceState | None, r
     if before is None and invoice.state is InvoiceState.PAYABLE and invoice.issued_cents is None:
         return Reason.NAMED_BY_PAYMENT
     return reason
-
-
-def _tell(case: Case, invoice: Invoice, before: InvoiceState | None) -> None:
-    entry = case.decision.journal[-1]
-    payment = None if entry.payment_id is None else case.dossier.payments[entry.payment_id]
-    case.tell_invoice(invoice, before, None if payment is None else payment.reference)
 
 
 _FOLLOWED = frozenset(

@@ -408,12 +408,14 @@ def _note_doubt(case: Case, reference: GatewayReference, payment: Payment, repor
     case.touch_payment(payment)
     if case.over(payment) or payment.deadline is None or payment.hold_limit is None:
         return
+    shown = payment.payable_again_at
     if payment.doubt and case.policy.when_in_doubt == "hold":
         payment.payable_again_at = max(payment.deadline, payment.hold_limit)
     elif not payment.doubt:
         payment.payable_again_at = max(payment.deadline, case.now)
     for line in payment.lines:
-        case.touch_invoice(case.dossier.invoices[line.invoice_id])
+        if line.held and payment.payable_again_at != shown:
+            case.touch_invoice(case.dossier.invoices[line.invoice_id])
 
 
 def _release(case: Case, payment: Payment, report: Report) -> Reason | None:
@@ -520,10 +522,7 @@ def dossier_restored(case: Case, event: Event) -> Named:
     """
     for row in event.data.rows:
         if row.invoice is not None:
-            invoice = case.invoices[row.invoice]
-            invoice.version = max(invoice.version, row.version)
-            case.decision.invoices[invoice.id] = invoice
-            case.restore_invoice(invoice, row.was)
+            case.restore_invoice(case.invoices[row.invoice], row.was, row.version)
         elif row.payment is not None:
             case.restore_payment(case.payments[row.payment], row.was)
     return APPLIED, Reason.RESTORED_BY_REPLAY

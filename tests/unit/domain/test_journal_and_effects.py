@@ -62,7 +62,7 @@ def test_a_version_counts_every_visible_change(office: Office) -> None:
 
 
 def test_effects_tell_the_portal(office: Office) -> None:
-    """One notification per change of state, by the contract's names and with the invoice's version."""
+    """One notification per version, by the contract's names."""
     office = Office(notify=True)
     office.issue("F", 900)
     office.start("P", {"F": 900})
@@ -99,6 +99,53 @@ def test_an_effect_carries_what_the_contract_promises() -> None:
         "reason": "hold_taken",
     }
     assert held.at == at(0)
+
+
+def _told(office: Office) -> list[tuple[object, ...]]:
+    """Every notification of an invoice: version, type, payable_again_at, payment, reason."""
+    names = ("payable_again_at", "payment", "reason")
+    return [
+        (effect.data["version"], effect.type, *(effect.data[name] for name in names))
+        for effect in office.effects
+        if effect.type.startswith("invoice.")
+    ]
+
+
+def test_a_hold_kept_in_doubt_is_told_with_its_new_end() -> None:
+    """Payable later than was said, then as was said once the gateway can say; what moves nothing is not told."""
+    office = Office(notify=True, gateway="payfip_ws", when_in_doubt="hold")
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    for answer in ("failed", "waiting", "nothing", "nothing"):
+        office.report("P", answer, asked=True)
+    assert _told(office)[1:] == [
+        (2, "invoice.in_payment", at(HOLD), "P", "hold_taken"),
+        (3, "invoice.in_payment", at(7200), "P", "gateway_cannot_say"),
+        (4, "invoice.in_payment", at(HOLD), "P", "gateway_knows_no_payment"),
+    ]
+    assert office.invoice("F").version == 4
+
+
+def test_an_invoice_issued_otherwise_is_told_in_the_state_that_it_keeps() -> None:
+    """A portal that shows its amount knows that it must read it again."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.issue("F", 900)
+    office.issue("F", 800)
+    assert _told(office) == [
+        (1, "invoice.payable", None, None, "issued"),
+        (2, "invoice.payable", None, None, "reissued"),
+    ]
+
+
+def test_what_a_replay_restored_is_told_even_in_the_same_state() -> None:
+    """Something else of the invoice was wrong: it has another version, and no line in the journal."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    written = len(office.journal)
+    office.restore("P", "F", was="payable", version=5)
+    assert _told(office)[1:] == [(5, "invoice.payable", None, None, "restored_by_replay")]
+    assert len(office.journal) == written
 
 
 def test_discrepancies_are_told_when_opened_and_when_done() -> None:
