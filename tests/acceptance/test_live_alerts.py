@@ -275,7 +275,7 @@ def test_one_gateway_down(town: Town) -> None:
 
 
 def test_a_poison_event(town: Town) -> None:
-    """An invoice that the database refuses to write: the event is parked; with the cause gone it is taken up again."""
+    """An invoice that the database refuses to write: the event is parked, and with the cause gone replayed."""
     execute(
         town.database_url,
         "CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS"
@@ -287,8 +287,8 @@ def test_a_poison_event(town: Town) -> None:
     hurry = "UPDATE pending SET attempts = 7, leased_until = '-infinity' WHERE NOT parked AND attempts BETWEEN 1 AND 6"
     town.fires("LettrageEventsParked", lambda: execute(town.database_url, hurry))
     execute(town.database_url, "DROP TRIGGER poison ON invoices")
-    again = "UPDATE pending SET parked = false, attempts = 0, leased_until = '-infinity' WHERE parked"
-    execute(town.database_url, again)
+    replayed = town.installation.run("events", "replay", "--parked", "--comment", "the trigger has gone", "--yes")
+    assert replayed.returncode == 0, replayed.stderr
     town.clears("LettrageEventsParked")
 
 
