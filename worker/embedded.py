@@ -62,6 +62,9 @@ PRIVATE_FILE: Final = 0o600
 OPEN_FOLDER: Final = 0o755
 OPEN_FILE: Final = 0o644
 READY: Final = "ready"  # a keeper's message
+DOORS: Final = (  # pg_hba.conf; "all" names databases only, and a base backup asks for none
+    "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
+)
 SHARED_PROGRAMS: Final = Path("/var/lib/lettrage/programs")  # root's, where the environment cannot be read by others
 POSTGRES_PROGRAMS: Final = Path("pginstall", "bin")
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -283,7 +286,7 @@ class Postgres:
         )
         single_user = [str(programs / "postgres"), "--single", "-D", place, "postgres"]
         _run(single_user, data, maker, "".join(f"{statement}\n" for statement in statements).encode())
-        _write(data / "pg_hba.conf", "host all all 127.0.0.1/32 scram-sha-256\n")
+        _write(data / "pg_hba.conf", DOORS)
         _give(data, account)
 
     def command(self, data: Path, identity: Identity, account: Account | None) -> list[str]:
@@ -294,6 +297,7 @@ class Postgres:
             "unix_socket_directories": "",  # a path of ours may be longer than the 107 bytes of a socket's
             "timezone": "UTC",
             "fsync": "on",
+            "hot_standby": "off",  # while it recovers to a point in time it may not be written: not ready
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",  # fewer checkpoints under load; recovery stays under a minute
             "max_parallel_workers_per_gather": "0",  # needs more of /dev/shm than containers have
