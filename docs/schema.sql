@@ -132,10 +132,28 @@ CREATE TABLE public.events (
     data jsonb NOT NULL,
     digest bytea NOT NULL,
     raw bytea,
-    trace text
-);
+    trace text,
+    facts bytea,
+    blanking bigint,
+    rest bytea,
+    raw_digest bytea,
+    CONSTRAINT events_blanked CHECK (
+CASE
+    WHEN (blanking IS NULL) THEN ((rest IS NULL) AND (raw_digest IS NULL))
+    ELSE ((octet_length(rest) = 32) AND (raw IS NULL))
+END)
+)
+WITH (autovacuum_vacuum_scale_factor='0.02');
 
-COMMENT ON TABLE public.events IS 'Facts as they came, never changed. The digest covers type and data: the same key with another one is a conflict.';
+COMMENT ON TABLE public.events IS 'Facts as they came, never changed but to blank what is raw or personal when its time is over. The digest covers type and data as they came: the same key with another one is a conflict.';
+
+COMMENT ON COLUMN public.events.facts IS 'Digest of what stays when personal fields go, sealed with the event. NULL: nothing in it is personal, or a version before 0006 took it.';
+
+COMMENT ON COLUMN public.events.blanking IS 'The place of the event that records its blanking; NULL: it is whole.';
+
+COMMENT ON COLUMN public.events.rest IS 'Digest of the type and of what blanking left of the data.';
+
+COMMENT ON COLUMN public.events.raw_digest IS 'SHA-256 of the raw bytes that blanking took away.';
 
 ALTER TABLE public.events ALTER COLUMN place ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.events_place_seq
@@ -582,6 +600,8 @@ CREATE INDEX adjustments_payment ON public.adjustments USING btree (payment_id) 
 
 CREATE INDEX asks_due ON public.asks USING btree (regie, due_at) WHERE (due_at IS NOT NULL);
 
+CREATE INDEX asks_unknown ON public.asks USING btree (called_at) WHERE (due_at IS NULL);
+
 CREATE INDEX deliveries_due ON public.deliveries USING btree (regie, due_at, outbox_id) WHERE (NOT given_up);
 
 CREATE INDEX deliveries_subject ON public.deliveries USING btree (regie, subject, outbox_id) WHERE (NOT given_up);
@@ -594,7 +614,11 @@ CREATE INDEX discrepancies_open ON public.discrepancies USING btree (regie, open
 
 CREATE INDEX discrepancies_payment ON public.discrepancies USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
+CREATE INDEX events_personal ON public.events USING btree (received_at, place) WHERE ((blanking IS NULL) AND (type = ANY (ARRAY['fr.lettrage.invoice.issued.v1'::text, 'fr.lettrage.invoice.withdrawn.v1'::text, 'fr.lettrage.payment.started.v1'::text, 'fr.lettrage.payment.refunded.v1'::text, 'fr.lettrage.payment.reversed.v1'::text, 'fr.lettrage.discrepancy.resolved.v1'::text, 'fr.lettrage.dossier.restored.v1'::text])));
+
 CREATE INDEX events_subject ON public.events USING btree (regie, COALESCE((data ->> 'number'::text), (data ->> 'reference'::text), (data ->> 'gateway_reference'::text), (data ->> 'id'::text))) WHERE (type <> 'fr.lettrage.gateway.callback.v1'::text);
+
+CREATE INDEX events_with_raw ON public.events USING btree (received_at, place) WHERE ((blanking IS NULL) AND ((type = 'fr.lettrage.gateway.callback.v1'::text) OR ((type = 'fr.lettrage.gateway.report.v1'::text) AND (raw IS NOT NULL))));
 
 CREATE INDEX gateway_references_payment ON public.gateway_references USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 

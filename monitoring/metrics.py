@@ -93,6 +93,9 @@ CLIENT_CLOCK_SKEW_SECONDS: Final = Gauge(
     ["client"],
     multiprocess_mode="mostrecent",
 )
+ERASED: Final = Counter("lettrage_erased", "Rows blanked or removed because their time was over.", ["what"])
+KINDS_ERASED: Final = ("raw", "personal", "notifications", "references", "replays")
+"""What may be; see `worker.store.retention`."""
 BELLS: Final = Counter(
     "lettrage_bells", "Bells: rung, coalesced into one that rings already, or missed.", ["queue", "outcome"]
 )
@@ -244,6 +247,8 @@ def _start_at_zero() -> None:
     for queue in Queue:
         for heard in ("rung", "coalesced", "missed"):
             BELLS.labels(queue, heard)
+    for what in KINDS_ERASED:
+        ERASED.labels(what)
     BUILD_INFO.labels(_build(), python_version()).set(1)
 
 

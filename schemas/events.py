@@ -72,6 +72,7 @@ class EventType(StrEnum):
     PAYMENT_TIMED_OUT = "fr.lettrage.payment.timed_out.v1"
     DISCREPANCY_RESOLVED = "fr.lettrage.discrepancy.resolved.v1"
     DOSSIER_RESTORED = "fr.lettrage.dossier.restored.v1"
+    EVENTS_BLANKED = "fr.lettrage.events.blanked.v1"
 
 
 OURS = frozenset(
@@ -80,6 +81,7 @@ OURS = frozenset(
         EventType.PAYMENT_TIMED_OUT,
         EventType.DISCREPANCY_RESOLVED,
         EventType.DOSSIER_RESTORED,
+        EventType.EVENTS_BLANKED,
     }
 )
 """Types that only Lettrage itself writes; 422 from outside."""
@@ -110,6 +112,7 @@ QUEUES: dict[EventType, Queue] = {
     EventType.PAYMENT_TIMED_OUT: Queue.PAYMENT_TIMEOUT,
     EventType.DISCREPANCY_RESOLVED: Queue.PAYMENT_CORRECTED,
     EventType.DOSSIER_RESTORED: Queue.PAYMENT_CORRECTED,
+    EventType.EVENTS_BLANKED: Queue.PAYMENT_CORRECTED,
 }
 
 
@@ -257,6 +260,21 @@ class DossierRestored(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     id: Name | None = None
 
 
+class EventsBlanked(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Ours: the time of some events of this database is over: what was raw or personal in them is gone, for good.
+
+    `digest` proves what is left of them: see docs/journal.md.
+    """
+
+    regie: RegieCode
+    what: Annotated[str, Meta(pattern=r"^(raw|personal)\Z")]
+    """`raw`: gateways' own words; `personal`: what families' dossiers say about people."""
+    before: Annotated[datetime, Meta(tz=True)]
+    """What was older has gone."""
+    events: Annotated[int, Meta(ge=1)]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
 DATA: dict[EventType, type[Struct]] = {
     EventType.INVOICE_ISSUED: InvoiceIssued,
     EventType.INVOICE_WITHDRAWN: InvoiceWithdrawn,
@@ -270,6 +288,7 @@ DATA: dict[EventType, type[Struct]] = {
     EventType.PAYMENT_TIMED_OUT: PaymentTimedOut,
     EventType.DISCREPANCY_RESOLVED: DiscrepancyResolved,
     EventType.DOSSIER_RESTORED: DossierRestored,
+    EventType.EVENTS_BLANKED: EventsBlanked,
 }
 """The shape of each type's data, in memory and as JSON."""
 
@@ -316,6 +335,10 @@ class NewEvent(Struct, kw_only=True):
     received_at: datetime | None = None
     """None: now, by the database's clock. A report was received when its callback was."""
     raw: bytes | None = None
+    facts: bytes | None = None
+    """Digest of what stays when personal fields go (`worker.domain.retention`); None: nothing in it is personal."""
+    blanked: bytes | None = None
+    """Of an event that an archive kept blanked: the digest that it had when it was whole."""
     subject: str | None = None
     """What others must wait for: the gateway reference of a callback or report, the number of an invoice's fact."""
     trace: str | None = None

@@ -256,3 +256,14 @@ class Policy(Struct, kw_only=True, frozen=True):
     notify: bool = False
     polls: tuple[int, ...] = ()
     """When its gateway is asked, after the start of a payment with a hold of half an hour; empty: it cannot be."""
+
+
+class Retention(Struct, kw_only=True, frozen=True):
+    """How long an installation keeps what it need not keep for ever, in calendar months."""
+
+    months: int = 24
+    """What dossiers say about people: as long as families see their invoices."""
+    raw_months: int = 13
+    """Gateways' own words: as long as a payer may dispute a payment at the bank."""
+    notification_months: int = 3
+    """Notifications that were delivered."""

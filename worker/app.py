@@ -41,6 +41,7 @@ from worker.store.gauges import Gauges
 from worker.store.port import StoreUnavailableError
 from worker.store.postgres import PostgresStore
 from worker.store.replays import Replays
+from worker.store.retention import Eraser
 from worker.store.seals import Sealer
 from worker.store.views import Views
 
@@ -97,6 +98,7 @@ class App:
         self.deliveries = Deliveries(store.pool)
         self._notifier = Notifier(self.deliveries, portals, _count_notification)
         self._sealer = Sealer(store.pool)
+        self._eraser = Eraser(store, settings.retention)
         self.replayer = Replayer(Replays(store, uuid4().hex), store.waiting, self.ring)
         self._facts = Lane(lambda: self._reconciler.drain(Queue.PAYMENT_STARTED))
         callbacks = Lane(lambda: self._reconciler.drain(Queue.GATEWAY_CALLBACK))
@@ -178,6 +180,14 @@ class App:
     async def seal(self) -> bool:
         """Seal some of what was applied; True when more waits. Raises whatever the database does."""
         return await self._sealer.seal()
+
+    async def erase(self) -> bool:
+        """Blank or remove some of what is kept no longer; True when more waits. Raises whatever the store does."""
+        step = await self._eraser.step()
+        for what, count in step.erased.items():
+            metrics.ERASED.labels(what).inc(count)
+            log.info("time_over", what=what, rows=count)
+        return step.more
 
     async def _time_out(self) -> None:
         """Sweep, then take what a sweep set aside as an event of this queue: it is a fact like others."""

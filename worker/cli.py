@@ -26,6 +26,7 @@ COMMANDS: Final = {
         "See what money and books disagree about; close it.",
     ),
     "verify": ("worker.commands.verify:verify", "Prove that the books are right."),
+    "retention": ("worker.commands.retention:retention", "See what is kept no longer, and what keeps the rest."),
     "migrate": ("worker.commands.schema:migrate", "Bring the database's schema to what this version needs."),
     "web": ("worker.commands.processes:web", "Serve the HTTP API."),
     "worker": ("worker.commands.processes:worker", "Reconcile events as soon as they are stored."),

@@ -1,4 +1,4 @@
-"""The clock: ends holds the moment they are over, drains what nobody picked up, seals what was applied, runs replays.
+"""The clock: ends holds as they are over, drains what nobody picked up, seals, runs replays, erases what is over.
 
 Any number may run at once: nothing here is theirs, and every step is safe to do twice. The database's clock decides;
 this process's only says how long to sleep. Source: design.md, "Deadlines and gateways" and rules 1 and 7.
@@ -27,6 +27,10 @@ SEAL_SECONDS: Final = 1.0
 """Between two looks at what was applied and is not sealed yet."""
 SEAL_ON_SECONDS: Final = 0.05
 """Between two batches while more wait: the work, and the ends of holds, come first."""
+ERASE_SECONDS: Final = 60.0
+"""Between two looks for what is kept no longer: a minute more of months."""
+ERASE_ON_SECONDS: Final = 0.5
+"""Between two batches while more wait, as after an upgrade: a thousand rows a second are soon enough."""
 BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 """After each failure in a row; recovery is noticed within the last."""
 
@@ -62,6 +66,10 @@ class Timepiece(Protocol):
         """Do a batch of a replay that nobody runs; seconds until the next look."""
         ...
 
+    async def erase(self) -> bool:
+        """Blank or remove some of what is kept no longer; True when more waits."""
+        ...
+
 
 class Clock:
     """Sweeps and watches until told to stop, whatever fails meanwhile."""
@@ -78,6 +86,7 @@ class Clock:
             _repeat(self._watch, Outage("watch_failing", "watch_works"), stop),
             _repeat(self._seal, Outage("sealing_failing", "sealing_works"), stop),
             _repeat(self._app.advance_replays, Outage("replay_failing", "replay_works"), stop),
+            _repeat(self._erase, Outage("erasing_failing", "erasing_works"), stop),
         )
         await asyncio.gather(*self._draining, return_exceptions=True)
 
@@ -102,6 +111,10 @@ class Clock:
     async def _seal(self) -> float:
         """Seal a batch; seconds until the next."""
         return SEAL_ON_SECONDS if await self._app.seal() else SEAL_SECONDS
+
+    async def _erase(self) -> float:
+        """Blank or remove a batch; seconds until the next."""
+        return ERASE_ON_SECONDS if await self._app.erase() else ERASE_SECONDS
 
     def _drain_beside(self, queue: Queue) -> None:
         """Drain without waiting for it: a slow gateway must not keep the other queues."""

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.records import Policy
+from schemas.records import Policy, Retention
 from worker.gateways.capabilities import CAPABILITIES
 from worker.secret import Secret, is_reference, names_a_secret
 from worker.table import Faults, Problem, Source, Table, duration_seconds, listed, nearest, quoted, usable_url
@@ -30,6 +30,8 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 DEFAULT_GATEWAY: Final = "systempayv2"
 
+SHOWN_MONTHS: Final = 24
+"""How long a family sees an invoice in Historique. Source: the contract's `view=history`."""
 MIN_WEBHOOK_KEY_BYTES: Final = 24
 """What Standard Webhooks asks of a signing key."""
 
@@ -54,6 +56,9 @@ _TOP_KEYS: Final = (
     "metrics_port",
     "metrics_token",
     "trusted_proxies",
+    "retention_months",
+    "raw_retention_months",
+    "notification_retention_months",
 )
 _CLIENT_KEYS: Final = ("name", "token_sha256", "scopes", "regies")
 _REGIE_KEYS: Final = (
@@ -154,6 +159,8 @@ class Settings:
     metrics_token: Secret | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Whose `X-Forwarded-For` is believed when callbacks' quotas are counted by address."""
+    retention: Retention = field(default_factory=Retention)
+    """How long what is personal or raw is kept."""
     clients: Mapping[str, Client] = field(default_factory=dict, repr=False)
     regies: Mapping[str, Regie] = field(default_factory=dict)
     config: Path | None = None
@@ -213,6 +220,7 @@ def read(environ: Mapping[str, str], folder: Path | None = None) -> Reading:
         metrics_port=top.port("metrics_port", "METRICS_PORT"),
         metrics_token=_metrics_token(top),
         trusted_proxies=top.networks("trusted_proxies", "LETTRAGE_TRUSTED_PROXIES"),
+        retention=_retention(top),
         clients=clients,
         regies=regies,
         config=path if document is not None else None,
@@ -269,6 +277,27 @@ def _state_dir(top: Table, here: Path) -> Path:
         top.faults.add(key, f'{quoted(value)} is not a folder, such as "/var/lib/lettrage"')
         return here / DEFAULT_STATE_DIR
     return start / Path(value).expanduser()
+
+
+def _retention(top: Table) -> Retention:
+    """How long what is kept. What a shorter `retention_months` would contradict is as short unless it is said."""
+    example = Retention()
+    months = top.months("retention_months", "LETTRAGE_RETENTION_MONTHS") or example.months
+    if months < SHOWN_MONTHS:
+        key, _ = top.setting("retention_months", "LETTRAGE_RETENTION_MONTHS")
+        top.faults.warn(key, f"families see invoices for {SHOWN_MONTHS} months: the older ones have no label then")
+    shorter = {
+        "raw_retention_months": ("LETTRAGE_RAW_RETENTION_MONTHS", example.raw_months),
+        "notification_retention_months": ("LETTRAGE_NOTIFICATION_RETENTION_MONTHS", example.notification_months),
+    }
+    found = []
+    for name, (variable, default) in shorter.items():
+        value = top.months(name, variable) or min(default, months)
+        if value > months:
+            key, _ = top.setting(name, variable)
+            top.faults.add(key, f"{value} is longer than retention_months, {months}: at most as long")
+        found.append(value)
+    return Retention(months=months, raw_months=found[0], notification_months=found[1])
 
 
 def _metrics_token(top: Table) -> Secret | None:

@@ -17,6 +17,8 @@ from worker.secret import LITERAL, Secret, SecretError, find_secret, is_referenc
 
 MAX_DURATION_SECONDS: Final = 366 * 24 * 3600
 """A year: no gateway answers later, and far below what overflows a timestamp."""
+MAX_MONTHS: Final = 120
+"""Ten years: longer than anybody may have to account for a payment."""
 MAX_QUOTED_CHARS: Final = 60
 """A wrong value is quoted up to here."""
 _DURATION = re.compile(r"([0-9]{1,9})([smh])")
@@ -187,6 +189,17 @@ class Table:
         number = _whole(value)
         if number is None or not 1 <= number <= 65_535:  # noqa: PLR2004 (what a TCP port is)
             self.faults.add(key, f"{quoted(value)} is not a port; a whole number from 1 to 65535")
+            return None
+        return number
+
+    def months(self, name: str, variable: str) -> int | None:
+        """A number of calendar months."""
+        key, value = self.setting(name, variable)
+        if value is None:
+            return None
+        number = _whole(value)
+        if number is None or not 1 <= number <= MAX_MONTHS:
+            self.faults.add(key, f"{quoted(value)} is not a number of months; a whole number from 1 to {MAX_MONTHS}")
             return None
         return number
 

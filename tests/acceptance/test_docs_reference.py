@@ -42,6 +42,7 @@ REASON_HEADINGS: Final = (
     "Answers that prove nothing",
     "Discrepancies",
     "Replays",
+    "Retention",
 )
 DOCUMENTS: Final = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in documents()}
 CONFIGURE: Final = DOCUMENTS["docs/configure.md"]

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import database
 from tests.integration.worlds import POLICY, REGIE
-from worker.store import postgres, replays, resolutions
+from worker.store import postgres, replays, resolutions, retention
 from worker.store import views as reading
 from worker.store.postgres import PostgresStore
 from worker.store.rows import json_text, numbers
@@ -34,8 +34,9 @@ WAITING = 5_000
 
 FILL = """
 INSERT INTO events (client, source, id, type, regie, data, digest, received_at)
-SELECT 'portail', '/portail', n::text, 'fr.lettrage.payment.started.v1', 'enfance', '{}', 'x',
-    now() - n * interval '1 millisecond'
+SELECT 'portail', '/portail', n::text,
+    'fr.lettrage.' || CASE WHEN n % 10 = 0 THEN 'gateway.callback' ELSE 'payment.started' END || '.v1',
+    'enfance', '{}', 'x', now() - n * interval '1 millisecond'
 FROM generate_series(1, $1::int) AS n;
 INSERT INTO invoices (regie, number, account, issued_cents, amount_cents, state, version, reason, paid_at, issued_on)
 SELECT 'enfance', 'F' || n, 'A' || n % ($1::int / 10), 900, 900,
@@ -70,6 +71,13 @@ INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
 SELECT n, 'applied', 'x', now(), 1 FROM generate_series(1, $1::int) AS n WHERE n > 2 * $3::int;
 INSERT INTO holds (payment_id, payable_again_at)
 SELECT id, payable_again_at FROM payments WHERE NOT hold_over;
+INSERT INTO asks (gateway_reference_id, regie, gateway_reference, called_at, due_at)
+SELECT id, 'enfance', gateway_reference, now(), CASE WHEN id % 10 <> 0 THEN now() + interval '1 hour' END
+FROM gateway_references;
+INSERT INTO outbox (regie, type, at, data)
+SELECT 'enfance', 'invoice.paid', now() - interval '1 day', '{}' FROM generate_series(1, $1::int) AS n;
+INSERT INTO deliveries (outbox_id, regie, subject, due_at)
+SELECT id, 'enfance', 'invoice ' || id, now() + interval '1 hour' FROM outbox WHERE id % 10 = 0;
 INSERT INTO pending (place, queue, type, regie, subject)
 SELECT n, CASE WHEN n % 2 = 0 THEN 'payment-started' ELSE 'gateway-callback' END,
     CASE WHEN n % 2 = 0 THEN 'fr.lettrage.payment.started.v1' ELSE 'fr.lettrage.gateway.callback.v1' END,
@@ -343,6 +351,44 @@ async def test_a_replay_finds_facts_by_what_they_name(explain: Explainer) -> Non
     assert_looked_up(facts, 2 * PAGES_A_ROW * BATCH, "events_subject")
     payers = await explain.kept(replays.QUERIES.payers_journalled, numbers(ids(explain.size)))
     assert_looked_up(payers, 2 * PAGES_A_ROW * BATCH, "journal_invoice")
+
+
+OLD = datetime(2000, 1, 1, tzinfo=UTC)
+TOMORROW = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("query", "index"), [("with_raw", "events_with_raw"), ("personal", "events_personal")])
+async def test_what_is_to_be_blanked_is_found_by_its_age(explain: Explainer, query: str, index: str) -> None:
+    """A batch of what is over, from where the last one ended; nothing at all, when nothing is."""
+    found = await explain(getattr(retention.QUERIES, query), TOMORROW, OLD, 0, 100)
+    assert_looked_up(found, 3_000, index)
+    nothing = await explain(getattr(retention.QUERIES, query), OLD, OLD, 0, 100)
+    assert_looked_up(nothing, 10, index)
+
+
+async def test_a_dossier_that_is_to_be_blanked_is_found_by_what_it_names(explain: Explainer) -> None:
+    """Its facts, and what waits for it, by their names."""
+    named = tuple(map(json_text, names("P", explain.size, count=100)))
+    facts = await explain(retention.QUERIES.facts, *named, numbers(ids(explain.size, count=100)))
+    assert_looked_up(facts, 4 * PAGES_A_ROW * 100, "events_subject", "events_pkey", "outcomes_pkey")
+    awaited = await explain(retention.QUERIES.awaited, *named)
+    assert_looked_up(awaited, PAGES_A_ROW * 100, "pending_subject")
+
+
+async def test_events_are_blanked_by_their_places(explain: Explainer) -> None:
+    """A batch of rows, and the indexes that have them."""
+    left = [{"place": place, "data": {}, "rest": "eA==", "blanking": 1} for place in ids(explain.size, count=100)]
+    left = [each | {"rest": "A" * 43 + "="} for each in left]
+    plan = await explain(retention.QUERIES.blank_events, json_text(left))
+    assert_looked_up(plan, 8 * PAGES_A_ROW * 100, "events_pkey")
+
+
+async def test_notifications_that_are_over_are_found_page_by_page(explain: Explainer) -> None:
+    """From the oldest on; of calls about nobody, those that are over."""
+    told = await explain(retention.QUERIES.told, 0, 500, TOMORROW, TOMORROW)
+    assert_looked_up(told, 3_000, "outbox_pkey")
+    unknown = await explain(retention.QUERIES.unknown_references, TOMORROW, 500)
+    assert_looked_up(unknown, 3_000, "asks_unknown")
 
 
 async def test_a_replay_reads_its_events_page_by_page(explain: Explainer) -> None:

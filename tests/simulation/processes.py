@@ -151,6 +151,10 @@ class Process:
         """Nothing is sealed here: tests with real transactions say what sealing does."""
         return False
 
+    async def erase(self) -> bool:
+        """Nothing gets so old here."""
+        return False
+
     async def advance_replays(self) -> float:
         """Nobody replays in these worlds; seconds until the next look."""
         return 3600

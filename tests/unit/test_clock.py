@@ -22,6 +22,7 @@ class FakeApp:
         self.overdue: list[Queue] = []
         self.unsealed = 0
         self.batches = 0
+        self.over = 0
         self.fails: Callable[[], None] = lambda: None
         self.gateway_answers = asyncio.Event()
         self.gateway_answers.set()
@@ -60,6 +61,15 @@ class FakeApp:
         self.unsealed -= 1
         self.did.put_nowait(f"seal, {self.unsealed} wait")
         return self.unsealed > 0
+
+    async def erase(self) -> bool:
+        """A batch goes each time, as long as batches are over."""
+        self.fails()
+        if self.over == 0:
+            return False
+        self.over -= 1
+        self.did.put_nowait(f"erase, {self.over} wait")
+        return self.over > 0
 
     async def advance_replays(self) -> float:
         """A batch of the replay under way, the next at once; the last one ends it."""
@@ -204,6 +214,16 @@ async def test_what_was_applied_is_sealed_batch_after_batch(app: FakeApp) -> Non
     async with running(app):
         deeds = await app.until("seal, 0 wait")
     assert [deed for deed in deeds if deed.startswith("seal")] == ["seal, 2 wait", "seal, 1 wait", "seal, 0 wait"]
+    assert "look" in deeds
+
+
+async def test_what_is_over_goes_batch_after_batch(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as more is over, the next batch follows soon; the holds are looked at meanwhile."""
+    monkeypatch.setattr(clock, "ERASE_ON_SECONDS", 0.05)
+    app.over = 3
+    async with running(app):
+        deeds = await app.until("erase, 0 wait")
+    assert [deed for deed in deeds if deed.startswith("erase")] == ["erase, 2 wait", "erase, 1 wait", "erase, 0 wait"]
     assert "look" in deeds
 
 

@@ -77,6 +77,7 @@ def test_no_label_can_name_a_family(shown: bytes) -> None:
         "regie",
         "state",
         "kind",
+        "what",
         "role",
         "reading",
         "gateway",

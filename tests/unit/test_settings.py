@@ -160,6 +160,27 @@ def test_trusted_proxies_are_addresses_or_networks(configure: Configure) -> None
     assert configure("").settings.trusted_proxies == ()
 
 
+def test_what_is_kept_for_how_long(configure: Configure) -> None:
+    """24, 13 and 3 months; the environment over the file; what would contradict a shorter time follows it."""
+    kept = configure("").settings.retention
+    assert (kept.months, kept.raw_months, kept.notification_months) == (24, 13, 3)
+    both = configure(
+        "retention_months = 36\nraw_retention_months = 20", LETTRAGE_RETENTION_MONTHS="30"
+    ).settings.retention
+    assert (both.months, both.raw_months, both.notification_months) == (30, 20, 3)
+    short = configure("retention_months = 2").settings.retention
+    assert (short.months, short.raw_months, short.notification_months) == (2, 2, 2)
+
+
+def test_a_shorter_time_than_families_see_their_invoices_is_warned_of(configure: Configure) -> None:
+    """It may be meant: nothing is stopped."""
+    told = {warning.key: warning.message for warning in configure("retention_months = 12").settings.warnings}
+    assert "24 months" in told["retention_months"]
+    assert "retention_months" not in {warning.key for warning in configure("retention_months = 24").settings.warnings}
+    environ = configure("", LETTRAGE_RETENTION_MONTHS="12").settings.warnings
+    assert "LETTRAGE_RETENTION_MONTHS" in {warning.key for warning in environ}
+
+
 def test_an_empty_variable_is_none(configure: Configure) -> None:
     """`PORT=` in a unit file means "as configured", not a fault."""
     settings = configure("port = 9000", PORT="", DATABASE_URL="", LETTRAGE_CONFIG="").settings
@@ -215,6 +236,11 @@ EVERY_FAULT: list[tuple[str, str, str]] = [
     ('redis_url = "http://x"', "redis_url", "redis://"),
     ('trusted_proxies = "10.0.0.0/33"', "trusted_proxies", "10.0.0.0/8"),
     ('trusted_proxies = ["proxy.example"]', "trusted_proxies", "10.0.0.0/8"),
+    ("retention_months = 0", "retention_months", "from 1 to 120"),
+    ('retention_months = "24h"', "retention_months", "months"),
+    ("retention_months = 121", "retention_months", "from 1 to 120"),
+    ("raw_retention_months = 25", "raw_retention_months", "longer than retention_months, 24"),
+    ("notification_retention_months = 1.5", "notification_retention_months", "from 1 to 120"),
     ('metrics_token = ""', "metrics_token", "env:NAME"),
     ("client = 1", "client", "[[client]]"),
     ("[regie]\ncode = 'a'", "regie", "[[regie]]"),

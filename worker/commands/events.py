@@ -127,7 +127,9 @@ def list_events(
     which `lettrage events send --archive` takes back. Its attribute recordedtime is when the
     event was received, lettrageclient who sent it (empty: a gateway), lettrageraw a gateway's
     request, byte for byte. A callback comes after the report of what it said. It holds all
-    that families' portals and gateways sent: keep it as you keep the database.
+    that families' portals and gateways sent: keep it as you keep the database, and no longer.
+    Of an event whose time was over it has what is left, and in lettrageblanked the digest of
+    what it was.
     """
     if parked and (regie or event_type or cursor):
         raise click.UsageError("--parked goes with --limit and --json alone.")

@@ -61,6 +61,16 @@ def _verified(regies: list[str] | None) -> Verdict:
         progress.end()
 
 
+def _blanked(verdict: Verdict) -> str:
+    """Honestly: of what is gone nothing can be proved, and of what an older version sealed, less."""
+    if not verdict.unproven:
+        return f"{verdict.blanked:,} events, their facts as they were sealed"
+    return (
+        f"{verdict.blanked:,} events; the facts of {verdict.unproven:,} of them, sealed by an older version, "
+        "are proved by the record of their blanking alone"
+    )
+
+
 def _print(verdict: Verdict) -> None:
     print_fields(
         [
@@ -69,6 +79,7 @@ def _print(verdict: Verdict) -> None:
             ("payments", f"{verdict.payments:,}"),
             ("discrepancies", f"{verdict.discrepancies:,}"),
             ("not sealed yet", f"{verdict.unsealed:,}"),
+            ("blanked", _blanked(verdict)),
         ]
     )
     if verdict.chains:

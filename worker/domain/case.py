@@ -19,6 +19,7 @@ from schemas.records import (
 )
 from worker.domain import transitions
 from worker.domain.reasons import Reason
+from worker.domain.retention import shown as still_known
 
 _TOLD = {
     InvoiceState.PAYABLE: "invoice.payable",
@@ -178,7 +179,7 @@ class Case:
             "state": shown.state.value,
             "regie": shown.regie,
             "resolution": None if shown.resolution is None else shown.resolution.value,
-            "comment": shown.comment,
+            "comment": still_known(shown.comment),
         }
         self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
 
@@ -194,7 +195,7 @@ class Case:
         data = {
             "regie": invoice.regie,
             "number": invoice.number,
-            "account": invoice.account,
+            "account": still_known(invoice.account),
             "state": invoice.state.value,
             "version": invoice.version,
             "payable_again_at": None if holder is None else holder.payable_again_at,

@@ -72,6 +72,8 @@ def keys_of(event: Event) -> Keys:
             return Keys(discrepancies=(data.id,))
         case EventType.DOSSIER_RESTORED:
             return _of_restored(data)
+        case EventType.EVENTS_BLANKED:
+            return Keys(discrepancies=(data.digest,))  # the name of none: it is decided alone, about no row
         case EventType.GATEWAY_CALLBACK:
             return Keys()
         case _:

@@ -62,3 +62,5 @@ class Reason(StrEnum):
     RESOLUTION_NOT_APPLICABLE = "resolution_not_applicable"
     # replays
     RESTORED_BY_REPLAY = "restored_by_replay"
+    # retention
+    RETENTION_OVER = "retention_over"

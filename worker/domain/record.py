@@ -528,6 +528,11 @@ def dossier_restored(case: Case, event: Event) -> Named:
     return APPLIED, Reason.RESTORED_BY_REPLAY
 
 
+def events_blanked(_case: Case, _event: Event) -> Named:
+    """What was raw or personal in some events is gone; what they say about money is as it was."""
+    return APPLIED, Reason.RETENTION_OVER
+
+
 RECORD: dict[EventType, Callable[[Case, Event], Named]] = {
     EventType.INVOICE_ISSUED: invoice_issued,
     EventType.INVOICE_WITHDRAWN: invoice_withdrawn,
@@ -540,4 +545,5 @@ RECORD: dict[EventType, Callable[[Case, Event], Named]] = {
     EventType.GATEWAY_REPORT: gateway_report,
     EventType.DISCREPANCY_RESOLVED: discrepancy_resolved,
     EventType.DOSSIER_RESTORED: dossier_restored,
+    EventType.EVENTS_BLANKED: events_blanked,
 }

@@ -17,6 +17,7 @@ NOTHING: Final = b"\xff\xff\xff\xff"
 """In the place of a length: there is no value, which is not the same as an empty one."""
 
 EVENT: Final = "lettrage.event.v1"
+EVENT_WITH_FACTS: Final = "lettrage.event.v2"
 APPLICATION: Final = "lettrage.application.v1"
 SEAL: Final = "lettrage.seal.v1"
 
@@ -29,6 +30,11 @@ def digest(domain: str, fields: Iterable[Field]) -> bytes:
 def event_digest(fields: Iterable[Field]) -> bytes:
     """Digest one event as it came: place, régie, key, type, times, digests of data and raw bytes, trace."""
     return digest(EVENT, fields)
+
+
+def event_digest_with_facts(fields: Iterable[Field], facts: bytes) -> bytes:
+    """The same for an event in which something is personal: `facts` proves the rest of it once that is gone."""
+    return digest(EVENT_WITH_FACTS, [*fields, facts])
 
 
 def application_digest(outcome: Iterable[Field], journal: Sequence[Iterable[Field]]) -> bytes:

@@ -48,6 +48,8 @@ class ArchivedEvent(Struct, kw_only=True):
     data: msgspec.Raw
     lettrageraw: bytes | UnsetType = UNSET
     """A gateway's request, byte for byte."""
+    lettrageblanked: bytes | UnsetType = UNSET
+    """Of an event whose time is over: the digest that it had while it was whole, by which it is known again."""
 
     @property
     def is_read(self) -> bool:
@@ -113,6 +115,7 @@ def _event(row: Mapping[str, Any]) -> ArchivedEvent:
         lettrageerror=_known(row["error"]),
         data=msgspec.Raw(row["data"].encode()),
         lettrageraw=_known(row["raw"]),
+        lettrageblanked=_known(row["blanked"]),
     )
 
 

@@ -3,6 +3,7 @@
 -- many: events with all that was stored of them, in the order of their places.
 SELECT
     e.place, e.client, e.source, e.id, e.type, e.regie, e.time, e.received_at, e.data, e.raw, e.trace,
+    CASE WHEN e.blanking IS NOT NULL THEN e.digest END AS blanked,
     o.outcome, o.reason, o.decided_at,
     w.attempts, w.parked, w.error
 FROM events AS e

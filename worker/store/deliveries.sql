@@ -197,6 +197,7 @@ WHERE
     )
     AND ($2::text[] IS NULL OR o.regie = ANY($2::text[]))
 ORDER BY o.id
+FOR KEY SHARE OF o  -- or its time may be over at this very moment, and nothing be left to send
 ON CONFLICT (outbox_id) DO UPDATE
 SET due_at = excluded.due_at, attempts = 0, own_failures = 0, tried_at = NULL, given_up = false
 RETURNING d.regie;

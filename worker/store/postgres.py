@@ -19,6 +19,7 @@ from schemas.decisions import Applied, Decision, Done, Dossier
 from schemas.events import QUEUES, Event, EventType, NewEvent, PaymentTimedOut, Queue, Receipt, digest_of
 from schemas.records import Discrepancy, DueAsk, GatewayReference, Line, Policy
 from worker.domain.keys import keys_of
+from worker.domain.retention import facts_digest
 from worker.store import asks, rows
 from worker.store.changes import Changes, add_outcomes, changes_of
 from worker.store.grouping import Loaded, Names, dossiers_of, merged, spoken_for
@@ -180,7 +181,7 @@ class PostgresStore:
         first: dict[tuple[str, str, str], NewEvent] = {}
         for event in events:
             first.setdefault((event.client, event.source, event.id), event)
-        fresh = list(first.values())
+        fresh = _with_facts(first.values())
         async with self._statement() as conn:
             kept = await conn.fetch(QUERIES.record, rows.json_text(fresh), QUEUE_NAMES)
             receipts = {_key(fresh[row["nth"] - 1]): (row["place"], b"") for row in kept}
@@ -196,7 +197,7 @@ class PostgresStore:
         """Say what became of an event; `known` is the digest of what was kept before, empty when nothing was."""
         if event is first and not known:
             return Receipt(place=place, status="accepted")
-        same = event.digest == (known or first.digest)
+        same = (known or first.digest) in {event.digest, event.blanked}
         return Receipt(place=place, status="duplicate" if same else "conflict")
 
     async def claim(self, queue: Queue, limit: int) -> list[Event]:
@@ -407,11 +408,19 @@ async def keep_own(conn: Connection, events: Sequence[NewEvent]) -> dict[tuple[s
     if not events:
         return {}
     by_key = {(event.source, event.id): event for event in events}
-    kept = await conn.fetch(QUERIES.keep_own, rows.json_text(events))
+    kept = await conn.fetch(QUERIES.keep_own, rows.json_text(_with_facts(events)))
     return {
         (row["source"], row["id"]): _event(by_key[row["source"], row["id"]], row["place"], row["received_at"])
         for row in kept
     }
+
+
+def _with_facts(events: Iterable[NewEvent]) -> list[NewEvent]:
+    """Give events the digest of what will be left of them, so that it is sealed while they are whole."""
+    found = list(events)
+    for event in found:
+        event.facts = facts_digest(event.type, event.data)
+    return found
 
 
 def _event(new: NewEvent, place: int, received_at: datetime) -> Event:

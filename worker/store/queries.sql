@@ -19,10 +19,10 @@ WITH incoming AS (
         ROWS FROM (
             json_to_recordset($1::text::json) AS (
                 client text, source text, id text, type text, regie text, time timestamptz, data jsonb, digest text,
-                raw text, trace text, received_at timestamptz, subject text, waited boolean
+                raw text, trace text, received_at timestamptz, subject text, waited boolean, facts text
             )
         ) WITH ORDINALITY AS i (
-            client, source, id, type, regie, time, data, digest, raw, trace, received_at, subject, waited, nth
+            client, source, id, type, regie, time, data, digest, raw, trace, received_at, subject, waited, facts, nth
         )
 ),
 
@@ -31,11 +31,11 @@ placed AS (
 ),
 
 kept AS (
-    INSERT INTO events (place, client, source, id, type, regie, time, data, digest, raw, trace, received_at)
+    INSERT INTO events (place, client, source, id, type, regie, time, data, digest, raw, trace, received_at, facts)
     OVERRIDING SYSTEM VALUE
     SELECT
         place, client, source, id, type, regie, time, data, decode(digest, 'base64'), decode(raw, 'base64'), trace,
-        coalesce(received_at, (SELECT clock_timestamp()))
+        coalesce(received_at, (SELECT clock_timestamp())), decode(facts, 'base64')
     FROM placed
     ORDER BY client COLLATE "C", source COLLATE "C", id COLLATE "C"
     ON CONFLICT (client, source, id) DO NOTHING
@@ -250,17 +250,17 @@ SELECT EXISTS (
 -- name: keep_own
 -- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. They get their
 -- places in the order given.
-INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at, raw)
+INSERT INTO events (client, source, id, type, regie, data, digest, trace, received_at, raw, facts)
 SELECT
     'lettrage', i.source, i.id, i.type, i.regie, i.data, decode(i.digest, 'base64'), i.trace,
-    coalesce(i.received_at, clock_timestamp()), decode(i.raw, 'base64')
+    coalesce(i.received_at, clock_timestamp()), decode(i.raw, 'base64'), decode(i.facts, 'base64')
 FROM
     ROWS FROM (
         json_to_recordset($1::text::json) AS (
             source text, id text, type text, regie text, data jsonb, digest text, trace text, received_at timestamptz,
-            raw text
+            raw text, facts text
         )
-    ) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, raw, nth)
+    ) WITH ORDINALITY AS i (source, id, type, regie, data, digest, trace, received_at, raw, facts, nth)
 ORDER BY i.nth
 ON CONFLICT (client, source, id) DO NOTHING
 RETURNING place, source, id, received_at;

@@ -24,6 +24,7 @@ from worker.domain.recomputing import Fact, blank, recompute
 from worker.domain.restoring import Restoration, Scene, restored
 from worker.store import postgres, rows
 from worker.store.changes import add_outcomes, changes_of
+from worker.store.facts import Known, grow, pairs
 from worker.store.grouping import Loaded, Name, Names, dossiers_of, merged
 from worker.store.postgres import Connection, GrewError, PostgresStore
 from worker.store.sql import load
@@ -251,17 +252,20 @@ class Replays:
             loaded = Loaded(names=names)
             await postgres.load_named(conn, loaded, {event.regie for event in matched})
             facts = await self._facts(conn, loaded)
-            cases = [] if _grow(names, loaded, facts, await _journalled(conn, loaded)) else _cases(held, loaded, facts)
+            grown = grow(names, loaded, [fact.event for fact in facts], await _journalled(conn, loaded))
+            cases = [] if grown else _cases(held, loaded, facts)
             if cases and not await _resolved_apart(conn, names, loaded, cases):
                 found = await _restorations(conn, loaded, cases)
                 await (work.rollback() if held.dry_run else _written(conn, work, held, loaded, found))
                 return _batch(facts, cases, found)
             await work.rollback()
+            if not (cases or grown):
+                return _Batch(places=list(places))  # they are about no row: refused ones, and records of blankings
         raise GrewError
 
     async def _facts(self, conn: Connection, loaded: Loaded) -> list[Fact]:
         """Every applied fact about what is loaded, in the order of application."""
-        known = _Known(loaded)
+        known = Known(loaded)
         found = [(_event(row), row) for row in await _facts_named(conn, known.names())]
         kept = [(event, row) for event, row in found if known.has(event)]
         await self._learn_policies(conn, {(event.regie, row["policy_version"]) for event, row in kept})
@@ -448,36 +452,8 @@ def _event(row: Mapping[str, Any]) -> Event:
     return rows.event({**row, "attempts": 0, "waited": False})
 
 
-class _Known:
-    """What is loaded, by name."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.invoices = {(row.regie, row.number) for row in loaded.invoices.values()}
-        self.payments = {(row.regie, row.reference) for row in loaded.payments.values()}
-        self.references = {(row.regie, row.gateway_reference) for row in loaded.references.values()}
-        self.looked_up = self.references | loaded.names.looked_up
-        self.discrepancies = {(row.regie, row.id) for row in loaded.discrepancies.values()}
-
-    def names(self) -> set[Name]:
-        """The names by which facts about it are found."""
-        return self.invoices | self.payments | self.looked_up | self.discrepancies
-
-    def has(self, event: Event) -> bool:
-        """Tell whether an event is about one of these; another kind of thing may have the same name."""
-        keys = keys_of(event)
-        for names, known in (
-            (keys.payments, self.payments),
-            (keys.invoices, self.invoices),
-            (keys.references, self.references),
-            (keys.looked_up, self.looked_up),
-        ):
-            if names:
-                return (event.regie, names[0]) in known
-        return any((event.regie, key) in self.discrepancies for key in keys.discrepancies)
-
-
 async def _facts_named(conn: Connection, names: set[Name]) -> Sequence[Any]:
-    found: Sequence[Any] = await conn.fetch(QUERIES.facts, *_pairs(names))
+    found: Sequence[Any] = await conn.fetch(QUERIES.facts, *pairs(names))
     return found
 
 
@@ -487,28 +463,15 @@ async def _journalled(conn: Connection, loaded: Loaded) -> set[Name]:
     return {(row["regie"], row["reference"]) for row in found}
 
 
-def _grow(names: Names, loaded: Loaded, facts: Sequence[Fact], journalled: set[Name]) -> bool:
-    """Add what is named and not loaded to `names`; False when there is no such thing."""
-    told = merged([fact.event for fact in facts], keys_of)
-    known = _Known(loaded)
-    invoices = (told.invoices | names.invoices) - known.invoices
-    payments = (told.payments | names.payments | journalled) - known.payments
-    references = (told.references | names.references) - known.references
-    names.invoices |= invoices
-    names.payments |= payments
-    names.references |= references
-    return bool(invoices or payments or references)
-
-
 async def _add_missing(conn: Connection, names: Names) -> None:
     """Create the named rows that are missing, to be filled from their facts."""
     accounts = rows.json_text([None] * len(names.invoices))
     await conn.execute(
         postgres.QUERIES.add_missing,
-        *_pairs(names.references),
-        *_pairs(names.invoices),
+        *pairs(names.references),
+        *pairs(names.invoices),
         accounts,
-        *_pairs(names.payments),
+        *pairs(names.payments),
     )
 
 
@@ -523,7 +486,7 @@ async def _read_shown(conn: Connection, loaded: Loaded, cases: Sequence[_Case]) 
     for stored, expected in cases:
         keys = {*stored.discrepancies, *(() if expected is None else expected.discrepancies)}
         stored.discrepancies = {key: shown[key] for key in keys if key in shown}
-    loose = loaded.names.looked_up - _Known(loaded).references
+    loose = loaded.names.looked_up - Known(loaded).references
     if loose:
         again = [_event(row) for row in await _facts_named(conn, loose)]
         if any(event.type is EventType.GATEWAY_REPORT and event.place not in loaded.names.by_event for event in again):
@@ -621,8 +584,3 @@ def _subject(change: Change) -> str:
         if (name := getattr(change, kind)) is not None:
             return f"{kind} {change.regie}/{name}"
     return f"reference {change.regie}/{change.gateway_reference}"
-
-
-def _pairs(names: set[Name]) -> tuple[str, str]:
-    ordered = sorted(names)
-    return rows.json_text([regie for regie, _ in ordered]), rows.json_text([name for _, name in ordered])

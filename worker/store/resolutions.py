@@ -18,6 +18,7 @@ from schemas.records import DiscrepancyState, Resolution
 from schemas.views import BooksSide, BothSides, DiscrepancyView, MoneySide, OutcomeView
 from worker.domain.keys import SEPARATOR
 from worker.domain.record import GIVES_BACK
+from worker.domain.retention import shown as still_known
 from worker.store.sql import load
 from worker.store.views import Views
 
@@ -189,7 +190,9 @@ def _opening(opened_at: datetime) -> str:
 
 def _both_sides(row: dict[str, object]) -> BothSides:
     money, books = row.pop("money"), row.pop("books")
-    values = {**row, "detail": _detail_of.decode(str(row["detail"]))}
+    comment = row["comment"]
+    readable = {"detail": _detail_of.decode(str(row["detail"])), "comment": comment and still_known(str(comment))}
+    values = {**row, **readable}
     return BothSides(
         discrepancy=msgspec.convert(values, DiscrepancyView),
         money=_money_of.decode(str(money or "[]")),

@@ -20,7 +20,8 @@ BATCH: Final = 500
 """Events sealed in one transaction: some ten milliseconds of a clock that has holds to end."""
 ACQUIRE_SECONDS: Final = 10.0
 EVENT_FIELDS: Final = 11
-"""The columns of `unsealed` that say what came; the others say what became of it."""
+OUTCOME_FIELDS: Final = 5
+"""The columns of `unsealed` that say what came; one has the digest of its facts; the next say what became of it."""
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Row: TypeAlias = Mapping[str, Any]
@@ -46,6 +47,8 @@ class Digests(NamedTuple):
     place: int
     applied_seq: int
     event: bytes
+    without_facts: bytes
+    """As versions before 0006 seal it, and everybody what has no facts apart."""
     application: bytes
 
 
@@ -100,8 +103,11 @@ async def digests_of(conn: Connection, rows: Sequence[Row]) -> list[Digests]:
 
 
 def _digests(fields: tuple[Any, ...], journal: Sequence[tuple[Any, ...]]) -> Digests:
-    event, outcome = fields[:EVENT_FIELDS], fields[EVENT_FIELDS:]
-    return Digests(event[0], outcome[0], seal.event_digest(event), seal.application_digest(outcome, journal))
+    event, facts = fields[:EVENT_FIELDS], fields[EVENT_FIELDS]
+    outcome = fields[EVENT_FIELDS + 1 : EVENT_FIELDS + 1 + OUTCOME_FIELDS]
+    without_facts = seal.event_digest(event)
+    whole = without_facts if facts is None else seal.event_digest_with_facts(event, facts)
+    return Digests(event[0], outcome[0], whole, without_facts, seal.application_digest(outcome, journal))
 
 
 async def _lengthen(conn: Connection, rows: Sequence[Row]) -> None:

@@ -52,17 +52,36 @@ SELECT
     (extract(EPOCH FROM e.time) * 1000000)::bigint AS said_at,
     (extract(EPOCH FROM e.received_at) * 1000000)::bigint AS received_at,
     e.digest,
-    sha256(e.raw) AS raw,
+    coalesce(sha256(e.raw), e.raw_digest) AS raw,
     e.trace,
+    e.facts,
     o.applied_seq,
     o.outcome,
     o.reason,
     (extract(EPOCH FROM o.decided_at) * 1000000)::bigint AS decided_at,
-    o.policy_version
+    o.policy_version,
+    e.blanking IS NOT NULL AS blanked,
+    e.rest <> e.digest AND e.type <> 'fr.lettrage.gateway.callback.v1' AS changed
 FROM events AS e
 INNER JOIN outcomes AS o ON e.place = o.place
 WHERE e.place = ANY($1::bigint[])
 ORDER BY o.applied_seq;
+
+-- name: blanked
+-- Every event that was blanked, blanking after blanking, with the event that records it.
+SELECT
+    e.blanking,
+    e.place,
+    e.regie,
+    e.raw_digest,
+    e.rest,
+    b.regie AS recorded_regie,
+    b.type AS recorded_type,
+    b.data ->> 'digest' AS recorded_digest
+FROM events AS e
+LEFT JOIN events AS b ON b.place = e.blanking AND b.client = 'lettrage'
+WHERE e.blanking IS NOT NULL AND ($1::text[] IS NULL OR e.regie = ANY($1))
+ORDER BY e.blanking, e.place;
 
 -- name: named
 -- What every applied event names, in the order received; of a callback, the report that was made of it.
@@ -112,6 +131,8 @@ SELECT
     e.time,
     e.data,
     e.digest,
+    e.facts,
+    e.rest,
     e.trace,
     0 AS attempts,
     false AS waited,

@@ -22,6 +22,7 @@ from schemas.views import (
     PaymentView,
     RegieView,
 )
+from worker.domain.retention import shown
 from worker.store.sql import load
 
 QUERIES: Final = load("views.sql")
@@ -226,6 +227,7 @@ def _invoice(row: Mapping[str, Any]) -> InvoiceView:
     values = dict(row)
     del values["id"]
     values["payments"] = _payments_of.decode(values["payments"] or "[]")
+    values |= {name: shown(values[name]) for name in ("account", "label", "document_url")}
     return InvoiceView(**values)
 
 
@@ -237,7 +239,8 @@ def _payment(row: Mapping[str, Any]) -> PaymentView:
 
 
 def _discrepancy(row: Mapping[str, Any]) -> DiscrepancyView:
-    return msgspec.convert({**row, "detail": _detail_of.decode(row["detail"])}, DiscrepancyView)
+    readable = {"detail": _detail_of.decode(row["detail"]), "comment": shown(row["comment"])}
+    return msgspec.convert({**row, **readable}, DiscrepancyView)
 
 
 def _event(row: Mapping[str, Any]) -> EventView:
@@ -251,9 +254,9 @@ def _page(
     rows: Sequence[Any], limit: int, shaped: Callable[[Any], object], key: Callable[[Any], tuple[object, ...]]
 ) -> Page:
     """A page of the first `limit` rows; one row more was asked for, to know whether there are others."""
-    shown = rows[:limit]
-    following = _cursor(key(shown[-1])) if len(rows) > limit else None
-    return Page(items=[shaped(row) for row in shown], next_cursor=following)
+    here = rows[:limit]
+    following = _cursor(key(here[-1])) if len(rows) > limit else None
+    return Page(items=[shaped(row) for row in here], next_cursor=following)
 
 
 def _cursor(key: tuple[object, ...]) -> str:

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from schemas.events import EventType, digest_of
 from worker.store import rows
+from worker.verify.blankings import wrong_with_blanking
 from worker.verify.chain import Chains, Places, Sealed
 from worker.verify.differences import About, Difference
 from worker.verify.dossiers import PORTION, Families, names_of
@@ -52,6 +53,10 @@ class Verdict(Struct, kw_only=True):
     discrepancies: int = 0
     unsealed: int = 0
     """Applied since the last seal."""
+    blanked: int = 0
+    """Events that lost what was raw or personal when their time was over."""
+    unproven: int = 0
+    """Of these, those whose facts are proved by the record of their blanking alone: versions before 0.2 sealed them."""
     chains: list[ChainEnd] = field(default_factory=list)
     found: int = 0
     """Differences."""
@@ -105,6 +110,7 @@ class _Verification:
     async def whole(self) -> Verdict:
         """Everything, in the order in which what is found explains what follows."""
         await self._prove_chains()
+        await self._prove_blankings()
         await self._gather()
         await self._decide_again()
         await self._look_for_strays()
@@ -117,11 +123,24 @@ class _Verification:
     async def _prove_chains(self) -> None:
         async for compared in spread(self._seals(), self._hands.compare, self._hands.width):
             self._verdict.add(compared.differences)
+            self._verdict.blanked += compared.blanked
+            self._verdict.unproven += compared.unproven
             self._move(compared.events)
         self._verdict.add(self._chains.differences)
         self._verdict.chains = [
             ChainEnd(regie=each.regie, seals=each.seals, head=each.head.hex()) for each in self._chains.found.values()
         ]
+
+    async def _prove_blankings(self) -> None:
+        """What is left of events is what the event that records their blanking, which is sealed itself, says."""
+        some: list[rows.Row] = []
+        async for row in self._conn.cursor(QUERIES.blanked, self._regies, prefetch=FETCHED):
+            if some and row["blanking"] != some[0]["blanking"]:
+                self._verdict.add(wrong_with_blanking(some))
+                some = []
+            some.append(row)
+        if some:
+            self._verdict.add(wrong_with_blanking(some))
 
     async def _seals(self) -> AsyncIterator[list[Sealed]]:
         """Seals, some at a time: those of quiet days have an event or two."""

@@ -118,6 +118,10 @@ class Compared(Struct, kw_only=True):
     """Seals that were compared with their events."""
 
     events: int = 0
+    blanked: int = 0
+    """Events that lost what was raw or personal."""
+    unproven: int = 0
+    """Of these, those whose facts no seal has apart: what was blanked of them took their proof with it."""
     differences: list[Difference] = field(default_factory=list)
 
 
@@ -129,6 +133,11 @@ async def compare(conn: Connection, seals: Sequence[Sealed]) -> Compared:
     found = Compared(events=len(places))
     for each in seals:
         found.differences.extend(_changed(each, now))
+    found.blanked = sum(row["blanked"] for row in rows)
+    changed = {row["place"] for row in rows if row["changed"]}
+    for each in seals if changed else ():
+        said = zip(each.places, seal.split(each.events), strict=True)
+        found.unproven += sum(place in changed and event == now[place].without_facts for place, event in said)
     return found
 
 
@@ -141,7 +150,7 @@ def _changed(sealed: Sealed, now: Mapping[int, Digests]) -> Iterator[Difference]
             about = About(regie=sealed.regie, table="events", row=f"{place}")
             yield about.is_wrong(f"is gone, or its outcome: seal {sealed.number} names it")
             continue
-        if is_now.event != event:
+        if event not in {is_now.event, is_now.without_facts}:
             about = About(regie=sealed.regie, table="events", row=f"{place}")
             yield about.is_wrong(f"key, times, raw bytes or digest are not those of seal {sealed.number}")
         if is_now.application != application:

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from schemas.events import Event, digest_of
+from schemas.events import Event
 from schemas.records import Policy
 from worker.domain.keys import keys_of
 from worker.store import rows
 from worker.store.grouping import merged
+from worker.verify.blankings import wrong_with_data
 from worker.verify.compare import Books, journals
 from worker.verify.differences import About, Difference
 from worker.verify.dossiers import PORTION
@@ -132,8 +133,7 @@ class _Again:
         except (msgspec.ValidationError, rows.UnknownTypeError) as error:
             self._tell([about.is_wrong(f"cannot be read ({type(error).__name__})", "data")])
             return None
-        if digest_of(event.type, event.data) != row["digest"]:
-            self._tell([about.is_wrong("type or data are not those of its digest", "data")])
+        self._tell(wrong_with_data(event, row, about))
         return event
 
     def _decide(self, nth: int, whole: Sequence[Sequence[Application]]) -> dict[int, Application]:

@@ -96,6 +96,8 @@ class Archived(Attributes, kw_only=True):
     """Empty: a gateway, whose callbacks have no token."""
     lettrageraw: str | None = None
     """Base64: a gateway's request, byte for byte."""
+    lettrageblanked: str | None = None
+    """Base64: the digest of an event that is blanked; where it is known by that, whole or blanked, it is no other."""
 
 
 _KNOWN = frozenset(field.encode_name for field in msgspec.structs.fields(Attributes))
@@ -155,6 +157,7 @@ def judge_archived(sent: object, caller: Caller, now: datetime) -> NewEvent | Pr
         event.client = caller.name if kept.lettrageclient is None else kept.lettrageclient
         event.received_at = kept.recordedtime
         event.raw = None if kept.lettrageraw is None else base64.b64decode(kept.lettrageraw)
+        event.blanked = None if kept.lettrageblanked is None else base64.b64decode(kept.lettrageblanked)
     return event
 
 
@@ -419,8 +422,9 @@ def _wrong_record(kept: Archived, kind: EventType, fact: Any, now: datetime) -> 
     if isinstance(fact, PaymentTimedOut) and fact.due > now:
         yield Fault(pointer="/data/due", code="too_far_ahead", detail="is not over by the database's clock")
     yield from _wrong_client(kept.lettrageclient, kind)
-    if kept.lettrageraw is not None and not _is_base64(kept.lettrageraw):
-        yield Fault(pointer="/lettrageraw", code="wrong_format", detail="must be base64")
+    for name in ("lettrageraw", "lettrageblanked"):
+        if (text := getattr(kept, name)) is not None and not _is_base64(text):
+            yield Fault(pointer=f"/{name}", code="wrong_format", detail="must be base64")
 
 
 def _wrong_client(client: str | None, kind: EventType) -> Iterable[Fault]:

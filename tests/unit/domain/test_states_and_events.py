@@ -9,7 +9,7 @@ import pytest
 
 from schemas.events import DATA, EventType
 from schemas.records import Invoice, InvoiceState, Payment, PaymentState
-from tests.unit.domain.office import HOLD, Office
+from tests.unit.domain.office import BEGINNING, HOLD, Office
 
 LINES = {"F": 900}
 
@@ -122,6 +122,8 @@ NOT_SEEN = DATA[EventType.DISCREPANCY_RESOLVED](
     regie="enfance", id="f" * 32, resolution="explained", amount_cents=1, comment="?"
 )
 
+BLANKED = DATA[EventType.EVENTS_BLANKED](regie="enfance", what="personal", before=BEGINNING, events=1, digest="0" * 64)
+
 EVENTS: dict[str, tuple[EventType, Callable[[Office], str]]] = {
     "issued": (EventType.INVOICE_ISSUED, lambda office: office.issue("F", 900)),
     "issued for 1000": (EventType.INVOICE_ISSUED, lambda office: office.issue("F", 1000)),
@@ -150,6 +152,7 @@ EVENTS: dict[str, tuple[EventType, Callable[[Office], str]]] = {
     "timed out": (EventType.PAYMENT_TIMED_OUT, sweep_in_time),
     "resolved": (EventType.DISCREPANCY_RESOLVED, resolve),
     "restored": (EventType.DOSSIER_RESTORED, lambda office: office.restore("P", "F")),
+    "blanked": (EventType.EVENTS_BLANKED, lambda office: office.tell(EventType.EVENTS_BLANKED, BLANKED)),
 }
 
 TABLE = """
@@ -179,6 +182,7 @@ unknown
   timed out          -          -           ignored: hold_already_over
   resolved           -          -           refused: discrepancy_unknown
   restored           -          -           applied: restored_by_replay
+  blanked            -          -           applied: retention_over
 payable
   issued             -          payable     ignored: invoice_already_known
   issued for 1000    -          payable     applied: reissued
@@ -204,6 +208,7 @@ payable
   timed out          -          payable     ignored: hold_already_over
   resolved           -          payable     refused: discrepancy_unknown
   restored           -          payable     applied: restored_by_replay
+  blanked            -          payable     applied: retention_over
 started
   issued             started    in_payment  ignored: invoice_already_known
   issued for 1000    started    in_payment  applied: reissued
@@ -229,6 +234,7 @@ started
   timed out          expired    payable     applied: hold_expired
   resolved           started    in_payment  refused: discrepancy_unknown
   restored           started    in_payment  applied: restored_by_replay
+  blanked            started    in_payment  applied: retention_over
 paid
   issued             paid       paid        ignored: invoice_already_known
   issued for 1000    paid       payable     applied: reissued
@@ -254,6 +260,7 @@ paid
   timed out          paid       paid        ignored: hold_already_over
   resolved           paid       paid        refused: discrepancy_unknown
   restored           paid       paid        applied: restored_by_replay
+  blanked            paid       paid        applied: retention_over
 refused
   issued             refused    in_payment  ignored: invoice_already_known
   issued for 1000    refused    in_payment  applied: reissued
@@ -279,6 +286,7 @@ refused
   timed out          refused    payable     applied: hold_expired
   resolved           refused    in_payment  refused: discrepancy_unknown
   restored           refused    in_payment  applied: restored_by_replay
+  blanked            refused    in_payment  applied: retention_over
 cancelled
   issued             cancelled  in_payment  ignored: invoice_already_known
   issued for 1000    cancelled  in_payment  applied: reissued
@@ -304,6 +312,7 @@ cancelled
   timed out          cancelled  payable     applied: hold_expired
   resolved           cancelled  in_payment  refused: discrepancy_unknown
   restored           cancelled  in_payment  applied: restored_by_replay
+  blanked            cancelled  in_payment  applied: retention_over
 expired
   issued             expired    payable     ignored: invoice_already_known
   issued for 1000    expired    payable     applied: reissued
@@ -329,6 +338,7 @@ expired
   timed out          expired    payable     ignored: hold_already_over
   resolved           expired    payable     refused: discrepancy_unknown
   restored           expired    payable     applied: restored_by_replay
+  blanked            expired    payable     applied: retention_over
 rejected
   issued             rejected   payable     ignored: invoice_already_known
   issued for 1000    rejected   payable     applied: reissued
@@ -354,6 +364,7 @@ rejected
   timed out          rejected   payable     ignored: hold_already_over
   resolved           rejected   payable     refused: discrepancy_unknown
   restored           rejected   payable     applied: restored_by_replay
+  blanked            rejected   payable     applied: retention_over
 reversed
   issued             reversed   payable     ignored: invoice_already_known
   issued for 1000    reversed   payable     applied: reissued
@@ -379,6 +390,7 @@ reversed
   timed out          reversed   payable     ignored: hold_already_over
   resolved           reversed   payable     applied: discrepancy_resolved
   restored           reversed   payable     applied: restored_by_replay
+  blanked            reversed   payable     applied: retention_over
 refunded
   issued             refunded   payable     ignored: invoice_already_known
   issued for 1000    refunded   payable     applied: reissued
@@ -404,6 +416,7 @@ refunded
   timed out          refunded   payable     ignored: hold_already_over
   resolved           refunded   payable     refused: discrepancy_unknown
   restored           refunded   payable     applied: restored_by_replay
+  blanked            refunded   payable     applied: retention_over
 settled
   issued             -          paid        ignored: invoice_already_known
   issued for 1000    -          payable     applied: reissued
@@ -429,6 +442,7 @@ settled
   timed out          -          paid        ignored: hold_already_over
   resolved           -          paid        refused: discrepancy_unknown
   restored           -          paid        applied: restored_by_replay
+  blanked            -          paid        applied: retention_over
 withdrawn
   issued             -          payable     applied: reissued
   issued for 1000    -          payable     applied: reissued
@@ -454,6 +468,7 @@ withdrawn
   timed out          -          withdrawn   ignored: hold_already_over
   resolved           -          withdrawn   refused: discrepancy_unknown
   restored           -          withdrawn   applied: restored_by_replay
+  blanked            -          withdrawn   applied: retention_over
 """
 """Indented: an event in that situation. `-`: nobody sees it, facts about it wait."""
 

@@ -13,6 +13,7 @@ from schemas.events import (
     OURS,
     DiscrepancyResolved,
     DossierRestored,
+    EventsBlanked,
     EventType,
     GatewayCallback,
     InvoiceIssued,
@@ -127,6 +128,13 @@ _DATA: Final[dict[EventType, Struct]] = {
         comment=REPLAYED_BECAUSE,
         rows=[RestoredRow(invoice="F-2026-0040", was="paid", version=6)],
         number="F-2026-0040",
+    ),
+    EventType.EVENTS_BLANKED: EventsBlanked(
+        regie=REGIE,
+        what="personal",
+        before=datetime(2024, 11, 23, 12, 0, tzinfo=UTC),
+        events=212,
+        digest="5d0f1c6c1b1f0b6f8a3a6f5a2ad3f1f3c2c6c0e5cf9d3c1a7a0a4d2b7e9f6c31",
     ),
 }
 
