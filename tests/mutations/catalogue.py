@@ -850,4 +850,98 @@ REPLAYED = (
     ),
 )
 
-MUTATIONS: tuple[Mutation, ...] = (*IDENTITY, *SUMMED, *HELD, *ASKED_FOR, *BELIEVED, *SIGNED, *KEPT, *PROVED, *REPLAYED)
+RETENTION = "worker/domain/retention.py"
+OVER = "tests/unit/domain/test_retention.py::test_"
+ERASED = "tests/integration/test_store_retention.py::test_"
+BLANKED = (
+    Mutation(
+        "what a family still owes is blanked",
+        RETENTION,
+        "_OWED: Final = frozenset({InvoiceState.PAYABLE, InvoiceState.IN_PAYMENT})",
+        "_OWED: Final = frozenset({InvoiceState.IN_PAYMENT})",
+        (OVER + "what_is_still_owed_is_kept",),
+    ),
+    Mutation(
+        "what is to be explained is blanked",
+        RETENTION,
+        "if any(row.state is DiscrepancyState.OPEN for",
+        "if any(row.state is None for",
+        (OVER + "what_is_to_be_explained_is_kept",),
+    ),
+    Mutation(
+        "a recent fact keeps nothing",
+        RETENTION,
+        "any(fact.received_at >= horizon.time for fact in facts)",
+        "all(fact.received_at >= horizon.time for fact in facts)",
+        (OVER + "a_fact_since_then_keeps_the_whole_dossier",),
+    ),
+    Mutation(
+        "what stands for a value forgets that two were equal",
+        RETENTION,
+        "        if value not in self._stands:\n",
+        "        if True:\n",
+        (OVER + "what_stands_is_equal_where_the_values_were",),
+    ),
+    Mutation(
+        "the second account of a blanked dossier is taken for the first",
+        RETENTION,
+        "            self._last += 1\n            self._stands[value] = self._last\n",
+        "            self._stands[value] = len(self._stands) + 1\n",
+        (OVER + "what_is_gone_stays_as_it_is_and_new_values_are_told_apart_from_it",),
+    ),
+    Mutation(
+        "what waits loses its words",
+        "worker/store/retention.py",
+        'left = [each for row in found if row["applied"] and (each := _without_raw(row)) is not None]',
+        "left = [each for row in found if (each := _without_raw(row)) is not None]",
+        (ERASED + "what_waits_or_is_parked_keeps_its_words",),
+    ),
+    Mutation(
+        "what was tampered with is covered by its blanking",
+        "worker/store/retention.py",
+        ' and digest_of(event.type, event.data) == row["digest"]:',
+        ":",
+        (ERASED + "what_was_tampered_with_is_not_covered_by_blanking",),
+    ),
+    Mutation(
+        "a forged blanking speaks for other facts",
+        "worker/verify/blankings.py",
+        'if row["facts"] is not None and facts_digest',
+        'if row["facts"] is None and facts_digest',
+        (ERASED + "a_forged_blanking_cannot_change_facts",),
+    ),
+    Mutation(
+        "a blanking may change what has nothing personal",
+        "worker/verify/blankings.py",
+        "elif rest not in {None, digest} and event.type not in MAY_LOSE:",
+        "elif False:",
+        (ERASED + "a_forged_blanking_of_what_has_nothing_personal_is_named",),
+    ),
+    Mutation(
+        "nobody looks at the record of a blanking",
+        "worker/verify/blankings.py",
+        '    if blanking_digest(left) != first["recorded_digest"]:\n',
+        "    if False:\n",
+        (ERASED + "what_is_changed_behind_a_blanking_is_named",),
+    ),
+    Mutation(
+        "undelivered notifications go as early as delivered ones",
+        "worker/store/retention.sql",
+        "ELSE p.at < $4::timestamptz END",
+        "ELSE p.at < $3::timestamptz END",
+        (ERASED + "notifications_go_once_delivered_and_what_was_never_delivered_later",),
+    ),
+)
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *IDENTITY,
+    *SUMMED,
+    *HELD,
+    *ASKED_FOR,
+    *BELIEVED,
+    *SIGNED,
+    *KEPT,
+    *PROVED,
+    *REPLAYED,
+    *BLANKED,
+)
