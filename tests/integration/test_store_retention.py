@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from monitoring.metrics import ERASED
 from schemas.events import (
     DiscrepancyResolved,
     EventType,
@@ -31,9 +33,11 @@ from schemas.events import (
 )
 from schemas.records import Retention
 from schemas.replays import Filter
+from tests.api import settings
 from tests.conftest import database
 from tests.installation import Installation
 from tests.integration.books import POLICIES, REGIE, Town, issued, keep_books, says, sealed, settled, started, told
+from worker.app import App
 from worker.domain.retention import Kept, facts_digest
 from worker.store import deliveries, retention, rows
 from worker.store.archive import archived
@@ -414,6 +418,19 @@ async def test_a_callback_that_waits_for_an_answer_keeps_its_dossier(store: Post
     assert (await erase(store))["personal"] == 3
 
 
+async def test_a_process_does_it_by_its_configuration_and_counts_it(database_url: str) -> None:
+    """A batch at a time, as its clock asks; how many rows of what is a metric. Redis has no part in it."""
+    configured = replace(settings(database_url), redis_url="redis://127.0.0.1:1/0", retention=NOW)
+    before = ERASED.labels("personal")._value.get()
+    async with App.open(configured, "clock") as app, opened(database_url) as store:
+        await store.sync_policies(POLICIES)
+        await Town(store).happens(*(issued(f"F-{n}", cents=0) for n in range(3)))
+        while await app.erase():
+            pass
+        assert await account_of(store, "F-1") == "[blanked 1]"
+    assert ERASED.labels("personal")._value.get() == before + 3
+
+
 # the command
 
 
@@ -480,16 +497,16 @@ async def test_an_invoice_issued_again_has_its_account_again_and_loses_it_again(
     town = await lives(store)
     await erase(store)
     await town.happens(issued("Z-1", account="MOREAU"))
-    assert await account(store) == "MOREAU"
+    assert await account_of(store, "Z-1") == "MOREAU"
     assert (await proved(store, database_url)).differences == []
     await erase(store)
-    assert await account(store) == "[blanked 5]"
+    assert await account_of(store, "Z-1") == "[blanked 5]"
     assert (await proved(store, database_url)).differences == []
 
 
-async def account(store: PostgresStore) -> Any:  # noqa: ANN401 (a column)
-    """Whose invoice Z-1 is, as stored."""
-    return await store.pool.fetchval("SELECT account FROM invoices WHERE number = 'Z-1'")
+async def account_of(store: PostgresStore, number: str) -> Any:  # noqa: ANN401 (a column)
+    """Whose invoice that is, as stored."""
+    return await store.pool.fetchval("SELECT account FROM invoices WHERE number = $1", number)
 
 
 async def test_what_is_gone_is_read_as_nothing(store: PostgresStore, database_url: str) -> None:
