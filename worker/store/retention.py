@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
@@ -105,13 +105,31 @@ class _Batch(Struct, kw_only=True):
     """What keeps a fact, by its place."""
 
 
+class _Seen(NamedTuple):
+    """What a look found: the events that it was about, and what becomes of them and of their dossiers."""
+
+    horizon: Horizon
+    looked_at: Sequence[Any]
+    batch: _Batch
+    more: bool
+
+    def kept(self) -> Counter[Kept]:
+        """How many of the events that it was about are kept, by what keeps them."""
+        kept = self.batch.kept
+        return Counter(kept[row["place"]] for row in self.looked_at if row["place"] in kept)
+
+
+Stage: TypeAlias = Callable[[Connection, Cursor], Awaitable[tuple[Step, Cursor]]]
+Look: TypeAlias = Callable[[Connection, Cursor], Awaitable[_Seen]]
+
+
 class Eraser:
     """Blanks and removes in one process; any number of processes may."""
 
     def __init__(self, store: PostgresStore, periods: Retention) -> None:
         self._store = store
         self._periods = periods
-        self._stages: tuple[Callable[[Cursor], Awaitable[tuple[Step, Cursor]]], ...] = (
+        self._stages: tuple[Stage, ...] = (
             self._raw,
             self._personal,
             self._notifications,
@@ -128,7 +146,7 @@ class Eraser:
         if now - self._begun_at >= AGAIN_SECONDS:
             self._begun_at = now
             self._cursors = [Cursor()] * len(self._stages)
-        work = partial(self._stages[self._stage], self._cursors[self._stage])
+        work = partial(self._alone, self._stages[self._stage], self._cursors[self._stage])
         step, self._cursors[self._stage] = await self._store.again(work)
         if step.more:
             return step
@@ -137,83 +155,84 @@ class Eraser:
 
     async def preview(self) -> Step:
         """Count what is to be blanked, and what keeps the rest; nothing is written."""
-        found = _done(more=False)
-        for stage in (self._raw, self._personal):
+        total = _done(more=False)
+        for what, look in (("raw", self._look_at_raw), ("personal", self._look_at_dossiers)):
             cursor, more = Cursor(), True
             while more:
-                step, cursor = await self._store.again(partial(stage, cursor, dry_run=True))
-                found.erased.update(step.erased)
-                found.kept.update(step.kept)
-                more = step.more
-        return found
+                seen = await self._store.again(partial(self._seen, look, cursor))
+                places = {row["place"] for row in seen.looked_at}
+                total.erased[what] += sum(each.place in places for each in seen.batch.events)
+                total.kept.update(seen.kept())
+                cursor, more = _after(seen.looked_at, cursor), seen.more
+        return total
+
+    async def _alone(self, stage: Stage, cursor: Cursor) -> tuple[Step, Cursor]:
+        """Do a batch in a transaction, unless another process is at it."""
+        async with self._store.transaction() as conn:
+            if not await conn.fetchval(QUERIES.one_at_a_time):
+                return _done(more=False), cursor
+            return await stage(conn, cursor)
+
+    async def _seen(self, look: Look, cursor: Cursor) -> _Seen:
+        """Look, and leave everything as it is."""
+        async with self._store.transaction() as conn:
+            return await look(conn, cursor)
 
     # gateways' own words
 
-    async def _raw(self, cursor: Cursor, *, dry_run: bool = False) -> tuple[Step, Cursor]:
-        async with self._store.transaction() as conn:
-            if not dry_run and not await conn.fetchval(QUERIES.one_at_a_time):
-                return _nothing(cursor)
-            horizon = await _horizon(conn, self._periods.raw_months)
-            found = await conn.fetch(QUERIES.with_raw, horizon.time, *cursor, BATCH)
-            left = [each for row in found if row["applied"] and (each := _without_raw(row)) is not None]
-            if left and not dry_run:
-                await _blank(conn, "raw", horizon, left)
-        return _done(raw=len(left), more=len(found) == BATCH), _after(found, cursor)
+    async def _raw(self, conn: Connection, cursor: Cursor) -> tuple[Step, Cursor]:
+        seen = await self._look_at_raw(conn, cursor)
+        await _blank(conn, "raw", seen.horizon, seen.batch.events)
+        return _done(raw=len(seen.batch.events), more=seen.more), _after(seen.looked_at, cursor)
+
+    async def _look_at_raw(self, conn: Connection, cursor: Cursor) -> _Seen:
+        horizon = await _horizon(conn, self._periods.raw_months)
+        found = await conn.fetch(QUERIES.with_raw, horizon.time, *cursor, BATCH)
+        left = [each for row in found if row["applied"] and (each := _without_raw(row)) is not None]
+        return _Seen(horizon, found, _Batch(events=left), more=len(found) == BATCH)
 
     # dossiers
 
-    async def _personal(self, cursor: Cursor, *, dry_run: bool = False) -> tuple[Step, Cursor]:
-        async with self._store.transaction() as conn:
-            if not dry_run and not await conn.fetchval(QUERIES.one_at_a_time):
-                return _nothing(cursor)
-            horizon = await _horizon(conn, self._periods.months)
-            found = await conn.fetch(QUERIES.personal, horizon.time, *cursor, DOSSIERS)
-            looked_at, batch = await _looked_at(conn, horizon, found)
-            if batch.events and not dry_run:
-                await _save(conn, horizon, batch)
-        places = {row["place"] for row in looked_at}
-        blanked_now = [each for each in batch.events if not dry_run or each.place in places]
-        kept = Counter(batch.kept[place] for place in places if place in batch.kept)
-        kept[Kept.WAITING] += sum(not row["applied"] for row in looked_at)
-        more = len(found) == DOSSIERS or len(looked_at) < len(found)
-        return _done(personal=len(blanked_now), more=more)._replace(kept=kept), _after(looked_at, cursor)
+    async def _personal(self, conn: Connection, cursor: Cursor) -> tuple[Step, Cursor]:
+        seen = await self._look_at_dossiers(conn, cursor)
+        await _save(conn, seen.horizon, seen.batch)
+        step = _done(personal=len(seen.batch.events), more=seen.more)
+        return step._replace(kept=seen.kept()), _after(seen.looked_at, cursor)
+
+    async def _look_at_dossiers(self, conn: Connection, cursor: Cursor) -> _Seen:
+        horizon = await _horizon(conn, self._periods.months)
+        found = await conn.fetch(QUERIES.personal, horizon.time, *cursor, DOSSIERS)
+        looked_at, batch = await _looked_at(conn, horizon, found)
+        batch.kept |= {row["place"]: Kept.WAITING for row in looked_at if not row["applied"]}
+        return _Seen(horizon, looked_at, batch, more=len(found) == DOSSIERS or len(looked_at) < len(found))
 
     # notifications, calls about nobody, replays
 
-    async def _notifications(self, cursor: Cursor) -> tuple[Step, Cursor]:
-        async with self._store.transaction() as conn:
-            if not await conn.fetchval(QUERIES.one_at_a_time):
-                return _nothing(cursor)
-            delivered = await _horizon(conn, self._periods.notification_months)
-            undelivered = await _horizon(conn, self._periods.months)
-            found = await conn.fetchrow(QUERIES.told, cursor.place, BATCH, delivered.time, undelivered.time)
-            assert found is not None
-            removed = _count(await conn.execute(QUERIES.remove_notifications, found["ids"]))
-            if removed:
-                await conn.execute(QUERIES.remove_deliveries, found["ids"])
-                await conn.execute(QUERIES.remove_attempts, found["ids"])
+    async def _notifications(self, conn: Connection, cursor: Cursor) -> tuple[Step, Cursor]:
+        delivered = await _horizon(conn, self._periods.notification_months)
+        undelivered = await _horizon(conn, self._periods.months)
+        found = await conn.fetchrow(QUERIES.told, cursor.place, BATCH, delivered.time, undelivered.time)
+        assert found is not None
+        removed = _count(await conn.execute(QUERIES.remove_notifications, found["ids"]))
+        if removed:
+            await conn.execute(QUERIES.remove_deliveries, found["ids"])
+            await conn.execute(QUERIES.remove_attempts, found["ids"])
         if found["last"] is None or found["reached"]:
             return _done(notifications=removed, more=False), cursor
         return _done(notifications=removed, more=found["looked_at"] == BATCH), Cursor(place=found["last"])
 
-    async def _references(self, cursor: Cursor) -> tuple[Step, Cursor]:
-        async with self._store.transaction() as conn:
-            if not await conn.fetchval(QUERIES.one_at_a_time):
-                return _nothing(cursor)
-            horizon = await _horizon(conn, self._periods.raw_months)
-            found = await conn.fetch(QUERIES.unknown_references, horizon.time, BATCH)
-            ids = rows.numbers(row["id"] for row in found)
-            forgotten = _count(await conn.execute(QUERIES.remove_asks, ids, horizon.time))
-            await conn.execute(QUERIES.remove_references, ids)
+    async def _references(self, conn: Connection, cursor: Cursor) -> tuple[Step, Cursor]:
+        horizon = await _horizon(conn, self._periods.raw_months)
+        found = await conn.fetch(QUERIES.unknown_references, horizon.time, BATCH)
+        ids = rows.numbers(row["id"] for row in found)
+        forgotten = _count(await conn.execute(QUERIES.remove_asks, ids, horizon.time))
+        await conn.execute(QUERIES.remove_references, ids)
         return _done(references=forgotten, more=forgotten == BATCH), cursor
 
-    async def _replays(self, cursor: Cursor) -> tuple[Step, Cursor]:
-        async with self._store.transaction() as conn:
-            if not await conn.fetchval(QUERIES.one_at_a_time):
-                return _nothing(cursor)
-            horizon = await _horizon(conn, self._periods.months)
-            found = await conn.fetchrow(QUERIES.blank_replays, horizon.time, cursor.place, BATCH, GONE)
-            assert found is not None
+    async def _replays(self, conn: Connection, cursor: Cursor) -> tuple[Step, Cursor]:
+        horizon = await _horizon(conn, self._periods.months)
+        found = await conn.fetchrow(QUERIES.blank_replays, horizon.time, cursor.place, BATCH, GONE)
+        assert found is not None
         more = found["looked_at"] == BATCH
         return _done(replays=found["blanked"], more=more), Cursor(place=found["last"] or cursor.place)
 
@@ -221,11 +240,6 @@ class Eraser:
 def _done(*, more: bool, **erased: int) -> Step:
     """A batch that looked at no dossier, or kept none."""
     return Step(Counter({what: rows_ for what, rows_ in erased.items() if rows_}), more, Counter())
-
-
-def _nothing(cursor: Cursor) -> tuple[Step, Cursor]:
-    """Another process is at it."""
-    return _done(more=False), cursor
 
 
 def _after(found: Sequence[Any], cursor: Cursor) -> Cursor:
@@ -363,6 +377,8 @@ def _blank_dossier(batch: _Batch, dossier: Dossier, events: Sequence[tuple[Event
 
 async def _save(conn: Connection, horizon: Horizon, batch: _Batch) -> None:
     """Write what is left of dossiers, discrepancies last of all locks but events, which nobody else locks."""
+    if not batch.events:
+        return
     await conn.execute(QUERIES.blank_invoices, rows.json_text(batch.invoices))
     await conn.execute(QUERIES.lock_shown, [row["id"] for row in batch.discrepancies])
     await conn.execute(QUERIES.blank_discrepancies, rows.json_text(batch.discrepancies))
@@ -371,6 +387,8 @@ async def _save(conn: Connection, horizon: Horizon, batch: _Batch) -> None:
 
 async def _blank(conn: Connection, what: str, horizon: Horizon, left: Sequence[_Left]) -> None:
     """Take from events what is over, with one event for each régie that records it and is decided like any other."""
+    if not left:
+        return
     by_regie: dict[str, list[_Left]] = {}
     for each in left:
         by_regie.setdefault(each.regie, []).append(each)

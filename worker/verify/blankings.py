@@ -11,6 +11,8 @@ Row = Mapping[str, Any]
 
 MAY_LOSE: Final = PERSONAL_TYPES | {EventType.GATEWAY_CALLBACK}
 """Types of which blanking leaves less; of all others it may take raw bytes alone."""
+SHOWN: Final = 10
+"""Places named at once; each of them is named by what is wrong with it, too."""
 
 
 def wrong_with_data(event: Event, row: Row, about: About) -> Iterator[Difference]:
@@ -40,7 +42,3 @@ def wrong_with_blanking(blanked: Sequence[Row]) -> Iterator[Difference]:
         if row["regie"] != row["recorded_regie"]:
             named = About(regie=row["regie"], table="events", row=f"{row['place']}")
             yield named.is_wrong(f"was blanked by another régie's record, {first['blanking']}", "blanking")
-
-
-SHOWN: Final = 10
-"""Places named at once; each of them is named by what is wrong with it, too."""
