@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ NUMBERS: Final = itertools.count(1)
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("here")
+
+# A script's background job ignores Ctrl-C, and whatever it starts would too: also what is told to stop by it here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
