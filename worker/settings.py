@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from schemas.records import Policy, Retention
 from worker.gateways.capabilities import CAPABILITIES
+from worker.portals.addresses import is_allowed
 from worker.secret import Secret, is_reference, names_a_secret
 from worker.table import Faults, Problem, Source, Table, duration_seconds, listed, nearest, quoted, usable_url
 
@@ -470,7 +472,18 @@ def _portal(regie: Table) -> Portal | None:
     private = table.values.get("private", False)
     if not isinstance(private, bool):
         table.fault("private", "true or false")
+    elif url and not private and _is_inner(url):
+        table.faults.warn(table.key("url"), "is not public, so nothing is ever told there; private = true allows it")
     return Portal(url=url, secret=secret, next_secret=following, private=private is True) if url and secret else None
+
+
+def _is_inner(url: str) -> bool:
+    """Whether an address is this machine's or an inner one; what a name leads to is known when it is called."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not is_allowed(host, private=False)
+    except ValueError:  # a name
+        return host in _LOOPBACK
 
 
 def _portal_url(table: Table) -> str | None:

@@ -476,6 +476,27 @@ def test_a_weak_webhook_key_is_warned_of(configure: Configure, secret: str) -> N
     assert ("regie.enfance.portal.secret" in warnings(reading)) == (secret == "env:WEAK")
 
 
+@pytest.mark.parametrize(
+    ("url", "private", "is_told_of"),
+    [
+        ("http://localhost:9000/hook", False, True),
+        ("https://10.1.2.3/hook", False, True),
+        ("https://[fd00::1]/hook", False, True),
+        ("https://10.1.2.3/hook", True, False),
+        ("https://93.184.216.34/hook", False, False),
+        ("https://portail.example/hook", False, False),
+    ],
+)
+def test_a_portal_that_could_never_be_told_is_warned_of(
+    configure: Configure, url: str, *, private: bool, is_told_of: bool
+) -> None:
+    """An address that says by itself that it is an inner one; where a name leads is known when it is called."""
+    toml = REGIE + f'[regie.portal]\nurl = "{url}"\nsecret = "env:GOOD"\nprivate = {str(private).lower()}'
+    reading = configure(toml, GOOD=WEBHOOK_SECRET)
+    assert reading.problems == []
+    assert ("private = true" in warnings(reading).get("regie.enfance.portal.url", "")) == is_told_of
+
+
 def test_both_secrets_of_a_portal_are_known_while_one_replaces_the_other(configure: Configure) -> None:
     """The old one first; where each is kept can be examined; an inner address only where it says so."""
     portal = '[regie.portal]\nurl = "https://x"\nsecret = "env:GOOD"\n'
@@ -506,7 +527,8 @@ def test_a_secret_that_could_not_sign_is_refused_at_once(configure: Configure, s
 @pytest.mark.parametrize(("url", "warned"), [("http://portail.example", True), ("http://127.0.0.1:8000/x", False)])
 def test_notifications_in_clear_are_warned_of(configure: Configure, url: str, *, warned: bool) -> None:
     """Plain http is fine on this machine alone."""
-    reading = configure(REGIE + f'[regie.portal]\nurl = "{url}"\nsecret = "env:GOOD"', GOOD=WEBHOOK_SECRET)
+    toml = REGIE + f'[regie.portal]\nurl = "{url}"\nsecret = "env:GOOD"\nprivate = true'
+    reading = configure(toml, GOOD=WEBHOOK_SECRET)
     assert reading.problems == []
     assert ("regie.enfance.portal.url" in warnings(reading)) == warned
 
