@@ -279,6 +279,13 @@ TAMPERINGS = (
         "data",
     ),
     Tampering(
+        "an event's account",
+        """UPDATE events SET data = jsonb_set(data, '{account}', '"x"') WHERE data ->> 'number' = 'F-1'""",
+        "events",
+        "portail /portail",
+        "data",
+    ),
+    Tampering(
         "an event's amount shows in its invoice",
         """UPDATE events SET data = jsonb_set(data, '{amount_cents}', '901') WHERE data ->> 'number' = 'F-1'""",
         "invoices",

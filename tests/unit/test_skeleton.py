@@ -11,6 +11,9 @@ from typing import Final
 
 import pytest
 
+from tests.mutations.__main__ import is_unique
+from tests.mutations.catalogue import MUTATIONS
+
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("worker", "jobs", "schemas", "monitoring")
 LOCKS: Final = sorted((ROOT / ".lock").glob("*.txt"))
@@ -29,6 +32,11 @@ def test_a_package_says_what_it_is_and_does_nothing(package: str) -> None:
 
     assert isinstance(only, ast.Expr)
     assert isinstance(only.value, ast.Constant)
+
+
+def test_every_mutation_finds_what_it_is_to_change() -> None:
+    """Whoever changes a rule's text changes its mutation too; the nightly run would tell a day late."""
+    assert [mutation.name for mutation in MUTATIONS if not is_unique(ROOT, mutation)] == []
 
 
 def test_the_procfile_is_the_contracts() -> None:
