@@ -38,7 +38,13 @@ EXPECTED = ("StoreUnavailableError", "TimeoutError")
 TOLD = ("gateway_answer_unreadable",)
 """Log events that name an error of the world's own making: a ledger answers now and then what no library can read."""
 
-PACE = {"TICK_SECONDS": 0.25, "WATCH_SECONDS": 0.5, "RING_AFTER_SECONDS": 0.4, "DRAIN_AFTER_SECONDS": 0.8}
+PACE = {
+    "TICK_SECONDS": 0.25,
+    "WATCH_SECONDS": 0.5,
+    "RING_AFTER_SECONDS": 0.4,
+    "DRAIN_AFTER_SECONDS": 0.8,
+    "SEAL_SECONDS": 3600.0,  # nothing is sealed here
+}
 """The clock's own pace, slower: the world has a hundred thousand seconds to live through in a minute."""
 SLOW_PACE = {"TICK_SECONDS": 4.0, "WATCH_SECONDS": 5.0}
 """Once all that is left is to ask again now and then until the watch is over."""
