@@ -26,6 +26,7 @@ import hypothesis
 import pytest
 import redis
 
+from tests.memory import settle_memory
 from tests.older_postgres import OlderPostgres, is_installed
 from worker.embedded import Embedded, Servers
 from worker.store.migrate import migrate
@@ -56,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = [item for item in items if "postgres" in getattr(item, "fixturenames", ())]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    """What modules made lives as long as the session: the collector need not read it again and again."""
+    settle_memory()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+from tests.memory import settle_memory
 from tests.simulation.verdict import pronounce, watch
 from tests.simulation.world import World
 
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", "--seed", type=seeds, default=seeds("0:2000"), metavar="FIRST:LAST")
     chosen = parser.parse_args(arguments).seeds
+    settle_memory()
     return show(chosen.start) if len(chosen) == 1 else go_through(chosen)
 
 
