@@ -16,7 +16,7 @@ import itertools
 import shutil
 import signal
 import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 TEMPLATE: Final = "lettrage_template"
 NUMBERS: Final = itertools.count(1)
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 (only a folder with a random name is made there)
+"""Linux's file system in memory."""
+ROOM_BYTES: Final = 8 * 1024**3
+"""For the servers of a few sessions at once: each may keep 2 GB of its log (worker/embedded.py)."""
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -67,7 +71,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL 18 and Valkey 9 for this session."""
-    with temporary_folder() as folder, Embedded(folder) as embedded:
+    with folder_for_servers() as folder, Embedded(folder) as embedded:
         yield embedded.start()
 
 
@@ -79,7 +83,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     if not is_installed():
         pytest.skip("no older PostgreSQL here (Debian: apt-get install postgresql-15)")
-    with temporary_folder() as folder, OlderPostgres(folder) as address:
+    with folder_for_servers() as folder, OlderPostgres(folder) as address:
         yield address
 
 
@@ -122,10 +126,19 @@ def database(postgres: str, template: str) -> Iterator[str]:
     execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def folder_for_servers() -> AbstractContextManager[Path]:
+    """A temporary folder in memory where there is plenty: a database for each test is hundreds of files made and gone.
+
+    Nothing is proved by a disk here: tests that kill servers, and the chaos, have folders of their own, on disk.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
+    return temporary_folder(MEMORY if roomy else None)
+
+
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards, whoever owns what is in it."""
-    folder = Path(tempfile.mkdtemp(prefix="lettrage-tests-"))
+def temporary_folder(where: Path | None = None) -> Iterator[Path]:
+    """A folder that is gone afterwards, whoever owns what is in it; where temporary ones are, if nothing is said."""
+    folder = Path(tempfile.mkdtemp(prefix="lettrage-tests-", dir=where))
     try:
         yield folder
     finally:
