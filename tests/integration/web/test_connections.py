@@ -24,6 +24,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
 
 
+async def is_hung_up_on(reader: asyncio.StreamReader) -> bool:
+    """Whether the server hangs up without an answer: a byte that was still on its way makes an end a reset."""
+    try:
+        return await asyncio.wait_for(reader.read(), 5) == b""
+    except ConnectionResetError:
+        return True
+
+
 NOT_HTTP = [
     b"\r\n\r\n\x00\x01\x02\r\n\r\n",
     b"GET\r\n\r\n",
@@ -65,7 +73,7 @@ async def test_headers_that_drip_are_hung_up_on(database_url: str) -> None:
                 await asyncio.sleep(0.02)
 
         dripping = asyncio.create_task(drip())
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await is_hung_up_on(reader)
         dripping.cancel()
         writer.close()
 
@@ -78,7 +86,7 @@ async def test_second_headers_that_drip_are_hung_up_on(database_url: str) -> Non
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await reader.readuntil(b'ok"}')).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /liv")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await is_hung_up_on(reader)
         writer.close()
 
 
