@@ -55,6 +55,7 @@ class InvoiceView(Struct, kw_only=True):
     to_check: bool
     """A person should look: an open discrepancy of its own, or a gateway that cannot say."""
     paid_at: datetime | None
+    """When the fact that made it paid was received, however late it was applied; null while it is not paid."""
     paid_by: str | None
     """The reference of the payment that paid it, or `settled_elsewhere`; null while it is not paid."""
     payments: list[InvoicePayment]

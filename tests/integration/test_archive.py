@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -31,12 +32,29 @@ HOLD_SECONDS = 2
 
 STATES = {
     "invoices": """
-        SELECT regie, number, state, account, amount_cents, settled_cents, paid_by, withdrawn, means, to_check
+        SELECT regie, number, state, account, issued_cents, amount_cents, settled_cents, paid_at, paid_by, withdrawn,
+            means, issued_on, label, document_url, fact_time, issue_time, to_check
         FROM invoices ORDER BY regie, number""",
     "payments": """
-        SELECT regie, reference, state, amount_cents, received_cents, refunded_cents, provisional, deadline,
-            latest_reference, hold_over
+        SELECT regie, reference, state, amount_cents, start_time, received_cents, refunded_cents, provisional, deadline,
+            payable_again_at, latest_reference, hold_over, rejected, doubt, first_money_at
         FROM payments ORDER BY regie, reference""",
+    "lines": """
+        SELECT regie, reference, number, cents, held
+        FROM payment_lines JOIN payments ON payments.id = payment_id JOIN invoices USING (regie)
+        WHERE invoices.id = invoice_id ORDER BY regie, reference, number""",
+    "charges": """
+        SELECT regie, gateway_reference, reference, transaction_id, result, cents, received_at
+        FROM gateway_references LEFT JOIN payments USING (regie)
+        LEFT JOIN charges ON gateway_reference_id = gateway_references.id
+        WHERE payment_id = payments.id OR payment_id IS NULL AND payments.id IS NULL ORDER BY 1, 2, 3, 4""",
+    "adjustments": """
+        SELECT kind, split_part(fact_id, ' ', 1), cents, adjustments.means, number, reference
+        FROM adjustments LEFT JOIN invoices ON invoices.id = invoice_id LEFT JOIN payments ON payments.id = payment_id
+        ORDER BY 1, 2""",
+    "holds": """
+        SELECT regie, reference, holds.payable_again_at
+        FROM holds JOIN payments ON payments.id = payment_id ORDER BY regie, reference""",
     "discrepancies": """
         SELECT id, kind, amount_cents, state, payment, invoice, subject, detail, resolution, resolved_cents, comment
         FROM discrepancies WHERE state <> 'closed' ORDER BY id""",
@@ -44,6 +62,8 @@ STATES = {
         SELECT client, source, id, type, regie, time, received_at, data::text, digest, raw, trace
         FROM events ORDER BY client, source, id""",
 }
+
+States: TypeAlias = dict[str, list[tuple[Any, ...]]]
 
 
 @asynccontextmanager
@@ -68,6 +88,19 @@ async def first(database_url: str) -> AsyncIterator[Api]:
 def second_url(postgres: str, template: str) -> Iterator[str]:
     """An empty database."""
     with database(postgres, template) as address:
+        yield address
+
+
+@pytest.fixture
+def backup_url(postgres: str, database_url: str) -> Iterator[str]:
+    """A copy of the first database, made while families were at their gateways."""
+
+    async def come() -> None:
+        async with installation(database_url) as client:
+            await families_come(client)
+
+    asyncio.run(come())
+    with database(postgres, urlsplit(database_url).path[1:]) as address:
         yield address
 
 
@@ -100,6 +133,12 @@ async def begun(api: Api, reference: str, number: str, regie: str = "enfance", *
 
 async def families(api: Api) -> None:
     """One pays, one is refused, two vanish, one pays twice, one is paid back; strangers call; a person decides."""
+    await families_come(api)
+    await families_go(api)
+
+
+async def families_come(api: Api) -> None:
+    """Six begin to pay; one has paid, and one was refused."""
     for reference, number in (("P-PAID", "F-1"), ("P-REFUSED", "F-2"), ("P-REFUNDED", "F-3")):
         await begun(api, reference, number)
     for reference, number in (("P-GONE", "C-1"), ("P-LATE", "C-2")):
@@ -109,6 +148,11 @@ async def families(api: Api) -> None:
     await called(api, "enfance", "transaction_id=P-PAID&signed=1&ok=1")
     await called(api, "enfance", "transaction_id=P-PAID&signed=1&ok=1")
     await called(api, "enfance", "transaction_id=P-REFUSED&signed=1")
+    await api.app.reconcile()
+
+
+async def families_go(api: Api) -> None:
+    """What becomes of the others; strangers call; a person decides."""
     await called(api, "enfance", "transaction_id=P-REFUNDED&signed=1&ok=1")
     await called(api, "enfance", "transaction_id=nobody&signed=1&ok=1")
     for _ in range(3):
@@ -151,7 +195,7 @@ async def resolved(api: Api) -> None:
     assert await api.app.pool.fetchval("SELECT state FROM discrepancies WHERE id = $1", key) != "open"
 
 
-async def states(api: Api) -> dict[str, list[tuple[Any, ...]]]:
+async def states(api: Api) -> States:
     """What an import must make equal: states, money, discrepancies, and the facts themselves.
 
     A closed discrepancy was one between two facts, by the order in which they were applied.
@@ -159,9 +203,14 @@ async def states(api: Api) -> dict[str, list[tuple[Any, ...]]]:
     return {name: [tuple(row) for row in await api.app.pool.fetch(query)] for name, query in STATES.items()}
 
 
-async def assert_same(api: Api, wanted: dict[str, list[tuple[Any, ...]]]) -> None:
+async def assert_same(api: Api, wanted: States) -> None:
+    """All of it is equal."""
+    assert_equal(await states(api), wanted)
+
+
+def assert_equal(got: States, wanted: States) -> None:
     """What differs is shown row by row."""
-    for name, rows in (await states(api)).items():
+    for name, rows in got.items():
         lost = [row for row in wanted[name] if row not in rows]
         new = [row for row in rows if row not in wanted[name]]
         assert (lost, new) == ([], []), name
@@ -255,6 +304,23 @@ async def test_a_restored_backup_gets_what_happened_since(first: Api, second: Ap
         await taken(tmp_path, second, rewritten(tmp_path / "part.json", archive[:part]))
         await drained(second)
     await assert_same(second, before)
+
+
+async def test_a_restored_copy_gets_what_the_lost_one_did_since(
+    database_url: str, backup_url: str, tmp_path: Path
+) -> None:
+    """Families were at their gateways; the restored clock has ended two holds by itself before the archive comes."""
+    async with installation(database_url) as lost, installation(backup_url) as restored:
+        await families_go(lost)
+        assert await vanished(restored) == 2
+        wanted = await states(lost)
+        counted = await taken(tmp_path, restored, await archive_of(tmp_path, lost))
+        assert counted["accepted"] >= 10
+        await drained(restored)
+        got = await states(restored)
+        ended = [row for row in got["facts"] if row[3] == EventType.PAYMENT_TIMED_OUT]
+        assert set(got.pop("facts")) - set(wanted.pop("facts")) == set(ended)
+        assert_equal(got, wanted)
 
 
 async def test_a_callback_before_its_report_says_nothing_twice(first: Api, second: Api, tmp_path: Path) -> None:

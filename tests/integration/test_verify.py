@@ -21,6 +21,7 @@ from tests.conftest import database
 from tests.installation import Installation
 from tests.integration.books import ASKED, REGIE, Town, issued, keep_books, says, started, told
 from worker.domain.decide import decide
+from worker.store.migrate import MIGRATIONS
 from worker.store.postgres import PostgresStore
 from worker.verify import books as module
 from worker.verify.books import proved, proved_books
@@ -92,6 +93,15 @@ async def test_healthy_books_are_all_right(healthy: str) -> None:
     )
     assert [(end.regie, end.seals, end.head) for end in verdict.chains] == [tuple(end) for end in ends]
     assert max(end.seals for end in verdict.chains) >= 5
+
+
+async def test_books_of_0_1_0_are_right_after_the_upgrade(copy: str) -> None:
+    """It wrote the time of application as `paid_at`: the migration puts what paid in its place."""
+    applied = "SELECT max(at) FROM journal WHERE invoice_id = invoices.id AND after = 'paid'"
+    await run(copy, f"UPDATE invoices SET paid_at = ({applied}) WHERE state = 'paid'")
+    assert {each.column for each in (await proved_books(copy)).differences} == {"paid_at"}
+    await run(copy, (MIGRATIONS / "0007_paid_at.sql").read_text())
+    assert (await proved_books(copy)).differences == []
 
 
 async def test_what_happens_in_the_books(healthy: str) -> None:

@@ -259,6 +259,13 @@ HELD = (
         (HOLDS + "in_doubt_a_regie_may_hold_up_to_its_limit",),
     ),
     Mutation(
+        "an invoice was paid when that was applied",
+        DECIDE,
+        "invoice.paid_at = case.event.received_at if",
+        "invoice.paid_at = case.now if",
+        (WRITTEN + "an_invoice_was_paid_when_what_paid_it_was_received",),
+    ),
+    Mutation(
         "a portal is told new states alone",
         DECIDE,
         "    case.tell_invoice(invoice, before, why)\n",

@@ -220,7 +220,7 @@ def _show(case: Case, invoice: Invoice, state: InvoiceState, reason: Reason) -> 
 def _change_state(case: Case, invoice: Invoice, before: InvoiceState | None, reason: Reason) -> str:
     """Write down that an invoice is in another state than before, and answer why."""
     invoice.reason = _invoice_reason(case, invoice, before, reason)
-    invoice.paid_at = case.now if invoice.state is InvoiceState.PAID else None
+    invoice.paid_at = case.event.received_at if invoice.state is InvoiceState.PAID else None
     case.journal_invoice(invoice, before, invoice.reason)
     if case.event.type is EventType.PAYMENT_TIMED_OUT and invoice.state is InvoiceState.PAYABLE:
         case.decision.lateness_seconds.append((case.now - case.event.data.due).total_seconds())

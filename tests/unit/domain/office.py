@@ -155,8 +155,8 @@ class Office:
 
     # how it is decided
 
-    def tell(self, kind: EventType, data: Any, *, time: float | None = None) -> str:
-        """Apply one event received now; answer its outcome and reason."""
+    def tell(self, kind: EventType, data: Any, *, time: float | None = None, received: float | None = None) -> str:
+        """Apply one event now; answer its outcome and reason."""
         self.place += 1
         event = Event(
             place=self.place,
@@ -165,7 +165,7 @@ class Office:
             id=f"e-{self.place}",
             type=kind,
             regie=REGIE,
-            received_at=at(self.now),
+            received_at=at(self.now if received is None else received),
             data=data,
             time=None if time is None else at(time),
         )

@@ -1,6 +1,6 @@
 """What is written down and told: every change once, with its event and its reason, and the portal's notifications."""
 
-from schemas.events import Event, EventType, PaymentRefunded
+from schemas.events import Event, EventType, InvoiceSettled, PaymentRefunded
 from schemas.records import InvoiceState, PaymentState
 from tests.unit.domain.office import HOLD, REGIE, Office, at
 from worker.domain import transitions
@@ -36,6 +36,18 @@ def test_the_journal_names_event_time_and_payment(office: Office) -> None:
     of_payment, of_invoice = office.journal[-2:]
     assert (of_payment.place, of_payment.at, of_payment.payment_id, of_payment.invoice_id) == (2, at(5), 1, None)
     assert (of_invoice.place, of_invoice.at, of_invoice.payment_id, of_invoice.invoice_id) == (2, at(5), 1, 1)
+
+
+def test_an_invoice_was_paid_when_what_paid_it_was_received(office: Office) -> None:
+    """However long it waited to be applied; while it is not paid, never."""
+    office.issue("F", 900)
+    office.later(60)
+    settled = InvoiceSettled(regie=REGIE, number="F", amount_cents=900, means="cash")
+    office.tell(EventType.INVOICE_SETTLED, settled, received=5)
+    assert office.invoice("F").paid_at == at(5)
+    assert office.journal[-1].at == at(60)
+    office.unsettle("F", 900)
+    assert office.invoice("F").paid_at is None
 
 
 def test_the_journal_is_silent_where_nothing_changed(office: Office) -> None:
