@@ -9,10 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without column ranges tracebacks parse no code: on 3.11 that, met by a garbage collection, ends pytest itself.
 PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
-# Most tests wait for processes and deadlines. Whole files, because a file's tests may share an installation. Browsers and
+# Most tests wait for processes and deadlines. Whole files, because a file's tests may share an installation, in the order
+# of the folders: acceptance begins, or its few long tests would come last, one after the other. Browsers and
 # the chaos have the machine for themselves: a page that waits for a starved process is no finding. Two browsers, each
 # with a demo of its own, leave half of it idle: pages wait for holds.
-BESIDE := --numprocesses=3 --dist=loadfile
+BESIDE := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 BROWSERS := --numprocesses=2 --dist=loadfile
 # Hashes alone decide what may be installed. Bytecode is compiled at first import: that halves the install.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile
