@@ -13,19 +13,21 @@ PREFER: Final = Parameter(
     name="Prefer",
     shape=str,
     where="header",
-    about=f"`wait=N`, 1 to {MAX_WAIT_SECONDS} s: to wait so long for the outcome; 202 if it takes longer.",
+    about=(
+        f"`wait=N`, 1 to {MAX_WAIT_SECONDS} s: to wait so long for the outcome; 202 if it takes longer. More is taken "
+        f"for {MAX_WAIT_SECONDS}, anything else is ignored: `Preference-Applied` has what counts."
+    ),
     example="wait=5",
 )
-PREFERENCE_APPLIED: Final = {"Preference-Applied": "`wait=N`, when it was asked for"}
+PREFERENCE_APPLIED: Final = {"Preference-Applied": "`wait=N`, as it counts, when it was asked for"}
 
-_WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,4})"|([0-9]{1,4}))\s*(?:;.*)?', re.IGNORECASE)
+_WAIT: Final = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,4000})"|([0-9]{1,4000}))\s*(?:;.*)?', re.IGNORECASE)
 
 
 def wait_seconds(headers: Iterable[str]) -> int | None:
-    """The first `wait` of the Prefer headers, if it is 1 to 10 s; a preference that cannot be met is ignored."""
+    """The first `wait` of the Prefer headers, at most 10 s; None for what is no wait, as RFC 7240 has it ignored."""
     for preference in ",".join(headers).split(","):
         match = _WAIT.fullmatch(preference)
         if match is not None:
-            seconds = int(match[1] or match[2])
-            return seconds if 1 <= seconds <= MAX_WAIT_SECONDS else None
+            return min(int(match[1] or match[2]), MAX_WAIT_SECONDS) or None
     return None

@@ -383,9 +383,17 @@ async def test_a_conflict_does_not_wait(api: Api) -> None:
     await problem(await asyncio.wait_for(api.post(issued(cents=1), Prefer="wait=10"), 5), 409, "event-conflict")
 
 
-async def test_a_preference_that_cannot_be_met_is_ignored(api: Api) -> None:
+async def test_who_would_wait_longer_is_told_what_counts(api: Api) -> None:
+    """As long as anybody may wait, and the answer says how long that is."""
+    await api.post(issued())
+    await api.app.reconcile()
+    response = await asyncio.wait_for(api.post(issued(), Prefer="wait=11"), 5)
+    assert (response.status, response.headers["Preference-Applied"]) == (200, "wait=10")
+
+
+async def test_a_preference_that_is_no_wait_is_ignored(api: Api) -> None:
     """202 at once, and nothing is said to be applied."""
-    for prefer in ("wait=11", "wait=0", "wait=abc", "respond-async"):
+    for prefer in ("wait=0", "wait=-1", "wait=abc", "respond-async"):
         response = await asyncio.wait_for(api.post(issued(), Prefer=prefer), 5)
         assert response.status == 202
         assert "Preference-Applied" not in response.headers
