@@ -1,7 +1,7 @@
 """The configuration: environment over TOML over defaults, every fault at once, by key.
 
-Source: the contract's "Configuration". `load` is for whoever starts something, `read` for who examines an
-installation.
+Source: the contract's "Configuration". `load` is for whoever starts something, `load_database` for who looks at what is
+stored, `read` for who examines an installation.
 """
 
 import base64
@@ -9,7 +9,7 @@ import binascii
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
@@ -200,35 +200,76 @@ def load(environ: Mapping[str, str], folder: Path | None = None) -> Settings:
     return reading.settings
 
 
+def load_database(environ: Mapping[str, str], folder: Path | None = None) -> Settings:
+    """The settings of who has to do with the database alone: where it is, and how long what is kept there.
+
+    Clients and régies are not read: nobody needs a gateway's secret to look at an invoice.
+
+    Raises:
+        SettingsError: anything of this is wrong, with every fault.
+    """
+    opened = _open(environ, folder)
+    settings = _stored(opened)
+    if opened.faults.problems:
+        raise SettingsError(opened.faults.problems)
+    return replace(settings, warnings=tuple(opened.faults.warnings))
+
+
 def read(environ: Mapping[str, str], folder: Path | None = None) -> Reading:
     """The settings as far as they can be read, and all that is wrong with them."""
-    here = (folder or Path.cwd()).absolute()
-    path = here / Path(environ.get("LETTRAGE_CONFIG") or DEFAULT_CONFIG).expanduser()
-    faults = Faults()
-    document = _document(path, faults, required=bool(environ.get("LETTRAGE_CONFIG")))
-    source = Source(environ, path.parent, faults)
-    top = Table("", document or {}, source)
-    top.refuse_unknown(_TOP_KEYS)
+    opened = _open(environ, folder)
+    top, faults = opened.top, opened.faults
     clients = _clients(top.tables("client"), faults)
     regies = _regies(top.tables("regie"), faults)
     _warn_of_unreachable(clients, regies, faults)
-    settings = Settings(
-        database_url=top.address("database_url", "DATABASE_URL", ("postgresql", "postgres")),
+    settings = replace(
+        _stored(opened),
         redis_url=top.address("redis_url", "REDIS_URL", ("redis", "rediss", "unix")),
         host=top.server("host", "HOST") or DEFAULT_HOST,
         port=top.port("port", "PORT") or DEFAULT_PORT,
-        state_dir=_state_dir(top, here),
         metrics_host=top.server("metrics_host", "METRICS_HOST") or DEFAULT_HOST,
         metrics_port=top.port("metrics_port", "METRICS_PORT"),
         metrics_token=_metrics_token(top),
         trusted_proxies=top.networks("trusted_proxies", "LETTRAGE_TRUSTED_PROXIES"),
-        retention=_retention(top),
         clients=clients,
         regies=regies,
-        config=path if document is not None else None,
         warnings=tuple(faults.warnings),
     )
     return Reading(settings, faults.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The configuration before its values are judged; `config` None: there is no file."""
+
+    here: Path
+    config: Path | None
+    top: Table
+
+    @property
+    def faults(self) -> Faults:
+        return self.top.faults
+
+
+def _open(environ: Mapping[str, str], folder: Path | None) -> _Opened:
+    here = (folder or Path.cwd()).absolute()
+    path = here / Path(environ.get("LETTRAGE_CONFIG") or DEFAULT_CONFIG).expanduser()
+    faults = Faults()
+    document = _document(path, faults, required=bool(environ.get("LETTRAGE_CONFIG")))
+    top = Table("", document or {}, Source(environ, path.parent, faults))
+    top.refuse_unknown(_TOP_KEYS)
+    return _Opened(here, path if document is not None else None, top)
+
+
+def _stored(opened: _Opened) -> Settings:
+    """Where the database is, and how long what is kept there; the rest has its defaults."""
+    top = opened.top
+    return Settings(
+        database_url=top.address("database_url", "DATABASE_URL", ("postgresql", "postgres")),
+        state_dir=_state_dir(top, opened.here),
+        retention=_retention(top),
+        config=opened.config,
+    )
 
 
 def _reveal(value: Any) -> Any:  # noqa: ANN401 (TOML values nest freely)

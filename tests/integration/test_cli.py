@@ -174,6 +174,33 @@ def test_a_broken_configuration_starts_nothing_and_names_every_key(installed: In
     assert not (installed.folder / "state").exists()
 
 
+READING: Sequence[Sequence[str]] = (
+    ("events", "list", "--json"),
+    ("discrepancies", "list", "--json"),
+    ("notifications", "list", "--json"),
+    ("notifications", "resend", "--regie", "enfance", "--yes", "--json"),
+    ("events", "replay", "--regie", "enfance", "--dry-run", "--json"),
+    ("retention", "--json"),
+    ("verify", "--json"),
+)
+"""Commands that have to do with the database alone."""
+
+
+def test_who_looks_at_what_is_stored_needs_no_secret(installed: Installation) -> None:
+    """An operator's shell has not the secrets of gateways and portals; what talks to these or signs names each."""
+    lyra = '[[regie]]\ncode = "enfance"\n[regie.options]\nvads_site_id = "12345678"\nsecret_production = "env:ABSENT"\n'
+    portal = '[regie.portal]\nurl = "https://p.example"\nsecret = "file:absent.key"\n'
+    installed.configure(CLIENT + lyra + portal)
+    for args in READING:
+        done = installed.ask(*args)
+        assert (done.exit_code, done.stderr) == (0, ""), args
+    assert installed.ask("invoices", "show", "enfance", "F-1").exit_code == 3
+    refused = installed.run("web")
+    assert refused.returncode == 1
+    assert "regie.enfance.options.secret_production: the environment variable 'ABSENT' is not set" in refused.stderr
+    assert "regie.enfance.portal.secret: the file " in refused.stderr
+
+
 @pytest.mark.parametrize("args", [("web",), ("worker",), ("clock",), ("migrate",), ("events", "list")])
 def test_without_servers_each_command_says_how_to_start(empty: Installation, args: Sequence[str]) -> None:
     """Exit 75: the same command works once `lettrage up` runs."""

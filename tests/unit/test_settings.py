@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.secret import MAX_SECRET_BYTES, Secret, SecretError, find_secret, names_a_secret
-from worker.settings import Reading, SettingsError, load, read
+from worker.settings import Reading, SettingsError, load, load_database, read
 from worker.table import duration_seconds
 
 HASH = "0a" * 32
@@ -217,6 +217,25 @@ def test_a_windows_editor_is_welcome(tmp_path: Path) -> None:
     """A byte order mark and CRLF change nothing."""
     (tmp_path / "lettrage.toml").write_bytes(b"\xef\xbb\xbfport = 9000\r\nhost = '::1'\r\n")
     assert load({}, tmp_path).port == 9000
+
+
+def test_who_looks_at_what_is_stored_needs_no_regies_secret(configure: Configure, tmp_path: Path) -> None:
+    """The database's address and how long what is kept; a régie's faults are for who starts something."""
+    regie = '[[regie]]\ncode = "a"\n[regie.options]\nvads_site_id = "12345678"\nsecret_production = "env:ABSENT"\n'
+    portal = '[regie.portal]\nurl = "https://p.example"\nsecret = "file:absent.key"\n'
+    told = faults(configure(f'database_url = "env:D"\nretention_months = 30\n{regie}{portal}', D="postgresql://d"))
+    assert list(told) == ["regie.a.portal.secret", "regie.a.options.secret_production"]
+    settings = load_database({"D": "postgresql://file/one"}, tmp_path)
+    assert (settings.database_url, settings.retention.months) == ("postgresql://file/one", 30)
+    assert settings.config == tmp_path / "lettrage.toml"
+
+
+def test_who_looks_at_what_is_stored_is_told_what_it_is_about(configure: Configure, tmp_path: Path) -> None:
+    """The database's own secret is needed, and a misspelt key may be the one that names it."""
+    configure('database_url = "env:ABSENT"\ndatabase = "x"')
+    with pytest.raises(SettingsError) as caught:
+        load_database({}, tmp_path)
+    assert [problem.key for problem in caught.value.problems] == ["database", "database_url"]
 
 
 EVERY_FAULT: list[tuple[str, str, str]] = [

@@ -18,7 +18,7 @@ from schemas.records import DiscrepancyKind, DiscrepancyState, Resolution
 from schemas.views import BothSides, DiscrepancyView, MoneySide
 from worker.commands.exits import CONFLICT, TRY_LATER, NotFound, TryLater
 from worker.commands.help import Command
-from worker.commands.installation import UNREACHABLE, reading, settings_or_fail, unreachable, with_database
+from worker.commands.installation import UNREACHABLE, database_settings, reading, unreachable
 from worker.commands.output import as_json, euros, print_fields, print_json, say, text
 from worker.store.outcomes import Outcomes
 from worker.store.port import StoreUnavailableError
@@ -280,7 +280,7 @@ def _resolved(seen: Sequence[DiscrepancyView], wanted: Wanted) -> list[Resolved]
     Raises:
         TryLater: the database cannot be reached. Doing the same again is safe.
     """
-    url = with_database(settings_or_fail()).database_url or ""
+    url = database_settings().database_url or ""
 
     async def close(desk: Desk) -> list[Resolved]:
         return await asyncio.gather(*(resolve(each, wanted, desk) for each in seen))

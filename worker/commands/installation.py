@@ -4,7 +4,7 @@ import asyncio
 import errno
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import asyncpg
 from worker.commands.exits import Conflict, Failed, TryLater
 from worker.commands.output import say
 from worker.doctor.machine import try_to_listen
-from worker.settings import Settings, SettingsError, load
+from worker.settings import Settings, SettingsError, load, load_database
 from worker.store.views import Views
 from worker.supervise import SUPERVISOR
 from worker.table import Problem
@@ -28,8 +28,21 @@ UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.Pos
 
 def settings_or_fail() -> Settings:
     """This installation's settings; what is wrong with them is told at once, and ends the command."""
+    return _settings_or_fail(load)
+
+
+def database_settings() -> Settings:
+    """Those of a command that has to do with the database alone, with its address: no secret of a régie is needed.
+
+    Raises:
+        TryLater: no database is configured, and none runs here.
+    """
+    return with_database(_settings_or_fail(load_database))
+
+
+def _settings_or_fail(loaded: Callable[[Mapping[str, str]], Settings]) -> Settings:
     try:
-        settings = load(os.environ)
+        settings = loaded(os.environ)
     except SettingsError as error:
         raise Failed(told(error.problems)) from None
     if SUPERVISOR not in os.environ:  # the supervisor has said it already
@@ -89,8 +102,7 @@ def reading(ask: Callable[[Views], Awaitable[Answer]]) -> Answer:
     Raises:
         TryLater: the database cannot be reached, or has no schema yet.
     """
-    settings = with_database(settings_or_fail())
-    return asyncio.run(_asked(settings.database_url or "", ask))
+    return asyncio.run(_asked(database_settings().database_url or "", ask))
 
 
 async def _asked(database_url: str, ask: Callable[[Views], Awaitable[Answer]]) -> Answer:

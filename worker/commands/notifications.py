@@ -9,7 +9,7 @@ from schemas.notifications import outbox_id
 from schemas.views import NotificationView, Page
 from worker.commands.exits import NotFound, TryLater
 from worker.commands.help import Command
-from worker.commands.installation import UNREACHABLE, reading, settings_or_fail, unreachable, with_database
+from worker.commands.installation import UNREACHABLE, database_settings, reading, unreachable
 from worker.commands.output import as_json, print_json, print_table, say
 from worker.store.deliveries import STATES, Deliveries, chosen
 from worker.store.deliveries import notifications as found
@@ -110,7 +110,7 @@ def _places(ids: tuple[str, ...]) -> list[int]:
 
 
 def _resend(ids: list[int] | None, regies: list[str] | None) -> int:
-    settings = with_database(settings_or_fail())
+    settings = database_settings()
 
     async def run() -> int:
         async with asyncpg.create_pool(settings.database_url, min_size=1, max_size=1, command_timeout=60) as pool:

@@ -19,7 +19,7 @@ from schemas.replays import MAX_IDS, Change, Filter, ReplayView
 from worker.commands.discrepancies import checked_comment, checked_name
 from worker.commands.exits import TryLater
 from worker.commands.help import Command
-from worker.commands.installation import UNREACHABLE, settings_or_fail, unreachable, with_database
+from worker.commands.installation import UNREACHABLE, database_settings, unreachable
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say, text
 from worker.commands.types import whole_type
 from worker.replaying import Replayer
@@ -135,7 +135,7 @@ def _with_replayer(work: Callable[[Replayer], Awaitable[Answer]]) -> Answer:
         TryLater: the database cannot be reached. A replay that was begun goes on in a clock.
     """
     logs.configure()
-    url = with_database(settings_or_fail()).database_url or ""
+    url = database_settings().database_url or ""
     try:
         return asyncio.run(_opened(url, work))
     except (*UNREACHABLE, StoreUnavailableError) as error:

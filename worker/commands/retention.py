@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from schemas.records import Retention
 from worker.commands.exits import TryLater
 from worker.commands.help import Command
-from worker.commands.installation import UNREACHABLE, settings_or_fail, unreachable, with_database
+from worker.commands.installation import UNREACHABLE, database_settings, unreachable
 from worker.commands.output import as_json, print_fields, print_json, print_table, say
 from worker.domain.retention import Kept
 from worker.settings import Settings
@@ -43,7 +43,7 @@ def retention(*, as_json: bool) -> None:
     long what is kept is configured (retention_months, raw_retention_months and
     notification_retention_months); docs/privacy.md says what each covers.
     """
-    foreseen = _foreseen(with_database(settings_or_fail()))
+    foreseen = _foreseen(database_settings())
     if as_json:
         print_json(foreseen)
         return

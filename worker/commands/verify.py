@@ -8,7 +8,7 @@ import click
 
 from worker.commands.exits import FAILED, Failed, NotFound, TryLater
 from worker.commands.help import Command
-from worker.commands.installation import UNREACHABLE, settings_or_fail, unreachable, with_database
+from worker.commands.installation import UNREACHABLE, database_settings, unreachable
 from worker.commands.output import Progress, as_json, print_fields, print_json, print_table, say
 from worker.verify.books import UnknownRegieError, Verdict, proved_books
 
@@ -45,7 +45,7 @@ def verify(ctx: click.Context, regies: tuple[str, ...], *, as_json: bool) -> Non
 
 
 def _verified(regies: list[str] | None) -> Verdict:
-    settings = with_database(settings_or_fail())
+    settings = database_settings()
     progress = Progress("checks")
     try:
         return asyncio.run(proved_books(settings.database_url or "", regies, progress.show))
