@@ -25,14 +25,34 @@ MAX_CALLBACK_HEADERS = 100
 
 Cents = Annotated[int, Meta(ge=1, le=MAX_CENTS)]
 CentsOrZero = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
-Text = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
-RegieCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}\Z")]
-ResolutionName = Annotated[str, Meta(pattern=r"^(refunded|credited|written_off|explained)\Z")]
+MUST = "must"
+"""Where a pattern says what it asks for, so that whoever does not meet it need not read the pattern."""
+NO_CONTROLS = Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", extra={MUST: "have no line break or other control character"})
+NO_NUL = Meta(pattern=r"^[^\x00]*\Z", extra={MUST: "have no NUL character"})
+Name = Annotated[str, Meta(min_length=1, max_length=100), NO_CONTROLS]
+Text = Annotated[str, Meta(max_length=500), NO_NUL]
+RegieCode = Annotated[
+    str, Meta(pattern=r"^[a-z0-9-]{1,40}\Z", extra={MUST: "be the code of a régie, 1 to 40 of a-z, 0-9 and -"})
+]
+ResolutionName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(refunded|credited|written_off|explained)\Z",
+        extra={MUST: "be one of refunded, credited, written_off, explained"},
+    ),
+]
 """One of `schemas.records.Resolution`."""
-Comment = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*\Z")]
+Comment = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\x00]*[^\x00\s][^\x00]*\Z",
+        extra={MUST: "say something, without NUL characters"},
+    ),
+]
 """A person's reason, for the next one who looks: never blank."""
-Means = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+Means = Annotated[str, Meta(min_length=1, max_length=40), NO_CONTROLS]
 CallbackBody = Annotated[
     str,
     Meta(
@@ -126,7 +146,17 @@ class InvoiceIssued(Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     amount_cents: CentsOrZero
     issued_on: date | None = None
     label: Text | None = None
-    document_url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\x00-\x20]+\Z")] | None = None
+    document_url: (
+        Annotated[
+            str,
+            Meta(
+                max_length=2000,
+                pattern=r"^https?://[^\x00-\x20]+\Z",
+                extra={MUST: "be an address that begins with https:// or http://, without spaces"},
+            ),
+        ]
+        | None
+    ) = None
     means: Means | None = None
     """`direct_debit`: never payable online."""
 
@@ -184,8 +214,8 @@ class GatewayCallback(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     """A callback as received, by us or by the portal. `body` is base64."""
 
     regie: RegieCode
-    method: Annotated[str, Meta(pattern=r"^(GET|POST)\Z")]
-    query: Annotated[str, Meta(max_length=MAX_CALLBACK_BYTES, pattern=r"^[^\x00]*\Z")] = ""
+    method: Annotated[str, Meta(pattern=r"^(GET|POST)\Z", extra={MUST: "be GET or POST"})]
+    query: Annotated[str, Meta(max_length=MAX_CALLBACK_BYTES), NO_NUL] = ""
     """As it stood in the address, after the `?`."""
     body: CallbackBody = ""
     headers: CallbackHeaders | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from schemas.decisions import Outcome
-from schemas.events import Comment, EventType, RegieCode
+from schemas.events import NO_NUL, Comment, EventType, RegieCode
 
 
 class ReplayState(StrEnum):
@@ -19,7 +19,7 @@ class ReplayState(StrEnum):
 
 MAX_IDS = 1000
 """Ids in one filter: more are better said by time, régie or type."""
-EventId = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*\Z")]
+EventId = Annotated[str, Meta(min_length=1, max_length=1000), NO_NUL]
 
 
 class Filter(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -72,6 +72,7 @@ def test_it_is_asked_about_and_then_done(town: Town) -> None:
         ("--comment", " "),
         ("--dry-run", "--since", "2026-11-23T08:30:00"),
         ("--dry-run", "--until", "soon"),
+        ("--dry-run", "--until", "0001-01-01T00:00:00+01:00"),
         ("--dry-run", "--type", "payment.begun"),
         ("--dry-run", "--outcome", "parked"),
         ("--dry-run", "--regie", "É"),

@@ -43,11 +43,11 @@ class Moment(click.ParamType[datetime]):
         said = str(value)
         try:
             when = datetime.fromisoformat(f"{said}T00:00:00Z" if re.fullmatch(r"\d{4}-\d\d-\d\d", said) else said)
-        except ValueError:
-            self.fail(f"{said!r} is no time such as 2026-11-23T08:30:00Z", param, ctx)
-        if when.tzinfo is None:
-            self.fail(f"{said!r} has no offset: add Z for UTC", param, ctx)
-        return when.astimezone(UTC)
+            if when.tzinfo is None:
+                self.fail(f"{said!r} has no offset: add Z for UTC, or one such as +01:00", param, ctx)
+            return when.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{said!r} is no time such as 2026-11-23T08:30:00Z, and no date such as 2026-11-23", param, ctx)
 
 
 @click.command(
@@ -124,8 +124,9 @@ def _filter(ids: Sequence[str], said: dict[str, Any]) -> Filter:
     chosen = {**said, "ids": list(ids) or None, "type": None if event_type is None else whole_type(event_type)}
     try:
         return msgspec.convert(chosen, Filter)
-    except msgspec.ValidationError as error:
-        raise click.UsageError(f"No event is like that: {error}") from None
+    except msgspec.ValidationError:
+        wrong = "a --regie is 1 to 40 of a-z, 0-9 and -, an ID has 1 to 1,000 characters"
+        raise click.UsageError(f"No event is like that: {wrong}.") from None
 
 
 def _with_replayer(work: Callable[[Replayer], Awaitable[Answer]]) -> Answer:

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
@@ -18,8 +17,7 @@ from worker.store.resolutions import Desk, Refusal, Resolved, Wanted, find_one, 
 from worker.store.views import Views
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
-from worker.web.bodies import body_of, refuse_encoded
-from worker.web.cloudevents import decoded
+from worker.web.bodies import asked_for, body_of, refuse_encoded
 from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter
 from worker.web.ingest import Ingest
 from worker.web.preferences import PREFER, PREFERENCE_APPLIED, wait_seconds
@@ -38,7 +36,6 @@ from worker.web.problems import (
     Problem,
     Refused,
 )
-from worker.web.shape import faults
 
 MAX_BODY_BYTES: Final = 16_384
 """A comment has at most 500 characters, each at most twelve bytes of JSON."""
@@ -128,7 +125,7 @@ class Admin:
         """Close one discrepancy, in the name of the client."""
         client = caller(request, self._clients, "admin")
         refuse_encoded(request)
-        asked = _asked(await body_of(request, MAX_BODY_BYTES))
+        asked = asked_for(await body_of(request, MAX_BODY_BYTES), Resolve)
         shown = await self._shown(request, client)
         wanted = Wanted(Resolution(asked.resolution), asked.comment, client.name, asked.amount_cents)
         preferred = wait_seconds(request.headers.getall("Prefer", ()))
@@ -142,22 +139,6 @@ class Admin:
             raise Refused(DISCREPANCY_NOT_FOUND.problem())
         check_regie(client, shown.regie)
         return shown
-
-
-def _asked(body: bytes) -> Resolve:
-    """What a body asks for.
-
-    Raises:
-        Refused: 400 for what is no JSON, 422 with every fault of it.
-    """
-    try:
-        value: Any = decoded(body)
-    except ValueError as error:
-        raise Refused(NOT_JSON.problem(str(error))) from None
-    try:
-        return msgspec.convert(value, Resolve)
-    except (msgspec.ValidationError, OverflowError):
-        raise Refused(INVALID_REQUEST.problem(errors=faults(value, Resolve))) from None
 
 
 def _answer(resolved: Resolved, preferred: int | None) -> web.Response:

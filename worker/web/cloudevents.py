@@ -21,6 +21,8 @@ from schemas.events import (
     MAX_CALLBACK_BYTES,
     MAX_CALLBACK_HEADERS,
     MAX_CENTS,
+    MUST,
+    NO_CONTROLS,
     OURS,
     EventType,
     NewEvent,
@@ -59,15 +61,13 @@ SHAPES: dict[EventType, type[Struct]] = {kind: shape for kind, shape in DATA.ite
 """The shape of the data of each type that comes from outside."""
 _TYPES = {kind.value: kind for kind in EventType}
 
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f]+\Z"
-
 
 class Attributes(Struct, kw_only=True):
     """The attributes of a CloudEvent that mean something here; extensions are let through."""
 
-    specversion: Annotated[str, Meta(pattern=r"^1\.0\Z")]
-    id: Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS)]
-    source: Annotated[str, Meta(min_length=1, max_length=300, pattern=_NO_CONTROLS)]
+    specversion: Annotated[str, Meta(pattern=r"^1\.0\Z", extra={MUST: 'be "1.0"'})]
+    id: Annotated[str, Meta(min_length=1, max_length=200), NO_CONTROLS]
+    source: Annotated[str, Meta(min_length=1, max_length=300), NO_CONTROLS]
     type: Annotated[str, Meta(min_length=1, max_length=200)]
     time: Annotated[datetime, Meta(tz=True)] | None = None
     """When it happened; left out: when it is received."""
@@ -88,7 +88,7 @@ class Archived(Attributes, kw_only=True):
     A fact without an id of its own is named by its client, source and id: with another client it would count again.
     """
 
-    source: Annotated[str, Meta(min_length=1, max_length=401, pattern=_NO_CONTROLS)]
+    source: Annotated[str, Meta(min_length=1, max_length=401), NO_CONTROLS]
     """A report's is its callback's, with the client's name."""
     recordedtime: Annotated[datetime, Meta(tz=True)] | None = None
     """CloudEvents' own extension of that name."""

@@ -1,9 +1,8 @@
 """What portals were told, and telling it again; scope `admin`."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
@@ -15,7 +14,7 @@ from worker.store.deliveries import STATES, Deliveries, chosen, notifications
 from worker.store.views import CursorError, Views
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
-from worker.web.bodies import body_of, refuse_encoded
+from worker.web.bodies import asked_for, body_of, refuse_encoded
 from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter, choice
 from worker.web.problems import (
     INVALID_PARAMETER,
@@ -149,15 +148,7 @@ def _reached(client: Client, regie: str | None) -> list[str] | None:
 
 async def _body(request: web.Request) -> Resend:
     refuse_encoded(request)
-    body = await body_of(request, MAX_BODY_BYTES)
-    try:
-        value: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise Refused(NOT_JSON.problem()) from None
-    try:
-        asked = msgspec.convert(value, Resend)
-    except msgspec.ValidationError as error:
-        raise Refused(INVALID_REQUEST.problem(str(error))) from None
+    asked = asked_for(await body_of(request, MAX_BODY_BYTES), Resend)
     if (asked.ids is None) == (asked.regie is None):
         raise Refused(INVALID_REQUEST.problem("Send either ids or regie"))
     return asked

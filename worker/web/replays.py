@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from schemas.replays import ReplayAsked, ReplayState, ReplayView
@@ -13,8 +12,7 @@ from worker.settings import Client
 from worker.store.replays import Kept, Wanted
 from worker.web.access import caller, check_regie
 from worker.web.answers import json_answer
-from worker.web.bodies import body_of, refuse_encoded
-from worker.web.cloudevents import decoded
+from worker.web.bodies import asked_for, body_of, refuse_encoded
 from worker.web.contracts.describing import JSON, Answer, Body, Operation, Parameter
 from worker.web.problems import (
     INVALID_REQUEST,
@@ -28,7 +26,6 @@ from worker.web.problems import (
     Fault,
     Refused,
 )
-from worker.web.shape import faults
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A thousand ids, each as long as an event's may be."""
@@ -136,14 +133,7 @@ def _asked(body: bytes) -> ReplayAsked:
     Raises:
         Refused: 400 for what is no JSON, 422 with every fault of it.
     """
-    try:
-        value: Any = decoded(body)
-    except ValueError as error:
-        raise Refused(NOT_JSON.problem(str(error))) from None
-    try:
-        asked = msgspec.convert(value, ReplayAsked)
-    except (msgspec.ValidationError, OverflowError):
-        raise Refused(INVALID_REQUEST.problem(errors=faults(value, ReplayAsked))) from None
+    asked = asked_for(body, ReplayAsked)
     if asked.comment is None and not asked.dry_run:
         fault = Fault(pointer="/comment", code="missing", detail="is required unless it is a dry run")
         raise Refused(INVALID_REQUEST.problem(errors=[fault]))

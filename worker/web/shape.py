@@ -5,6 +5,8 @@ Each leaf is judged by msgspec itself, so this agrees with the fast path by cons
 
 import re
 from collections.abc import Iterator
+from datetime import date, datetime
+from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -12,10 +14,20 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.events import MUST
 from worker.web.problems import MAX_FAULTS, Fault
 
-_NAMES = {str: "text", int: "a whole number", bool: "true or false", float: "a number", dict: "an object"}
-_SENT_NAMES = _NAMES | {list: "a list", NoneType: "null"}
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    float: "a number",
+    dict: "an object",
+    datetime: 'a time with its offset (RFC 3339), such as "2026-11-02T08:30:00Z" or "2026-11-02T09:30:00+01:00"',
+    date: 'a date, such as "2026-11-02"',
+}
+_CENTS = "a whole number of cents, such as 9000 for 90.00 EUR"
+_SENT_NAMES = _NAMES | {list: "a list", float: "a decimal number", NoneType: "null"}
 
 
 def faults(value: object, struct: type[Struct], at: str = "") -> list[Fault]:
@@ -113,36 +125,44 @@ def _leaf(value: object, kind: Any, limits: list[Meta], at: str) -> Iterator[Fau
     hint = Annotated[kind, *limits] if limits else kind
     try:
         msgspec.convert(value, hint)
-    except (msgspec.ValidationError, OverflowError) as error:
-        yield _explained(value, kind, limits, at, str(error))
+    except (msgspec.ValidationError, OverflowError):
+        yield _explained(value, kind, limits, at)
 
 
-def _explained(value: object, kind: Any, limits: list[Meta], at: str, said: str) -> Fault:  # noqa: ANN401
+def _explained(value: object, kind: Any, limits: list[Meta], at: str) -> Fault:  # noqa: ANN401
     """What msgspec refused, in words that name the limit."""
+    wanted = _wanted(kind, at)
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return Fault(pointer=at, code="out_of_range", detail=_range(limits) or said)
-    if kind in _NAMES and type(value) is not kind:
-        return _wrong_type(value, _NAMES[kind], at)
-    if isinstance(value, str):
-        return _of_text(value, limits, at, said)
-    return _wrong_type(value, getattr(kind, "__name__", str(kind)), at)
+        return Fault(pointer=at, code="out_of_range", detail=f"must be {wanted}{_range(limits)}")
+    if not isinstance(value, str) or kind in (int, bool, float):
+        return _wrong_type(value, wanted, at)
+    return _of_text(value, limits, at, wanted)
 
 
-def _of_text(value: str, limits: list[Meta], at: str, said: str) -> Fault:
+def _wanted(kind: Any, at: str) -> str:  # noqa: ANN401
+    if kind is int and at.endswith("_cents"):
+        return _CENTS
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(each.value for each in kind)}"
+    return _NAMES.get(kind) or str(kind)
+
+
+def _of_text(value: str, limits: list[Meta], at: str, wanted: str) -> Fault:
     for limit in limits:
         if limit.max_length is not None and len(value) > limit.max_length:
             return Fault(pointer=at, code="too_long", detail=f"at most {limit.max_length} characters, not {len(value)}")
         if limit.min_length is not None and len(value) < limit.min_length:
             return Fault(pointer=at, code="too_short", detail=f"needs at least {limit.min_length} characters")
         if limit.pattern is not None and not re.search(limit.pattern, value):
-            return Fault(pointer=at, code="wrong_format", detail=f"does not match {limit.pattern}")
-    return Fault(pointer=at, code="wrong_format", detail=said)
+            said = (limit.extra or {}).get(MUST, f"match {limit.pattern}")
+            return Fault(pointer=at, code="wrong_format", detail=f"must {said}")
+    return Fault(pointer=at, code="wrong_format", detail=f"must be {wanted}")
 
 
 def _range(limits: list[Meta]) -> str:
     for limit in limits:
         if limit.ge is not None and limit.le is not None:
-            return f"from {limit.ge} to {limit.le}"
+            return f", from {limit.ge} to {limit.le}"
     return ""
 
 

@@ -12,7 +12,7 @@ ATTRIBUTES = cloudevents.Attributes.__annotations__
 
 
 def _length(hint: object) -> int:
-    (limits,) = hint.__metadata__  # type: ignore[attr-defined]
+    limits, *_ = hint.__metadata__  # type: ignore[attr-defined]
     return int(limits.max_length)
 
 
