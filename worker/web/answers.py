@@ -14,8 +14,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:  # noqa: ANN401
-    """A value as JSON; datetimes become RFC 3339 UTC."""
+    """A value as JSON, one line that ends; datetimes become RFC 3339 UTC."""
     sent = CIMultiDict(_HEADERS)
     if headers:
         sent.update(headers)
-    return web.Response(status=status, body=_encode(value), headers=sent)
+    return web.Response(status=status, body=_encode(value) + b"\n", headers=sent)

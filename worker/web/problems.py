@@ -125,4 +125,4 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> web.Re
         sent["WWW-Authenticate"] = 'Bearer realm="lettrage"'
     if problem.type in RETRY_AFTER_SECONDS:
         sent["Retry-After"] = str(RETRY_AFTER_SECONDS[problem.type])
-    return web.Response(status=problem.status, body=msgspec.json.encode(problem), headers=sent)
+    return web.Response(status=problem.status, body=msgspec.json.encode(problem) + b"\n", headers=sent)

@@ -383,6 +383,15 @@ async def test_a_conflict_does_not_wait(api: Api) -> None:
     await problem(await asyncio.wait_for(api.post(issued(cents=1), Prefer="wait=10"), 5), 409, "event-conflict")
 
 
+async def test_an_answer_is_a_line_that_ends(api: Api) -> None:
+    """Whoever tries the API with curl has the prompt on a line of its own; of a problem too."""
+    for sent, status in ((issued(), 202), (issued(cents=-1), 422)):
+        answer = await api.post(sent)
+        body = await answer.read()
+        assert (answer.status, body.count(b"\n"), body[-2:]) == (status, 1, b"}\n")
+        assert answer.content_length == len(body)
+
+
 async def test_who_would_wait_longer_is_told_what_counts(api: Api) -> None:
     """As long as anybody may wait, and the answer says how long that is."""
     await api.post(issued())
