@@ -364,7 +364,9 @@ def _clients(tables: list[Table], faults: Faults) -> dict[str, Client]:
         if name == OURS:
             faults.add(table.key("name"), f"{quoted(name)} is who writes our own events; choose another name")
         if name in names:
-            faults.add(table.key("name"), f"{quoted(name)} names two clients; each needs its own")
+            faults.add(
+                table.key("name"), f"{quoted(name)} names two clients; to replace a token, take the old block out"
+            )
         if token in clients:
             faults.add(
                 table.key("token_sha256"),

@@ -146,6 +146,23 @@ def test_a_token_and_its_block_belong_together(empty: Installation) -> None:
     assert token not in done.stdout
 
 
+def test_a_token_of_a_client_that_is_there_says_what_to_do(installed: Installation) -> None:
+    """Its block takes the place of the old one: beside it, nothing starts. The token is the last line all the same."""
+    args = ("token", "portail", "--scope", "read", "--regie", "*")
+    done = installed.ask(*args)
+    assert done.exit_code == 0
+    assert f"{installed.folder / 'lettrage.toml'} has a client 'portail' already" in done.stderr
+    (client,) = tomllib.loads(done.stdout)["client"]
+    assert sha256(done.stderr.splitlines()[-1].encode()).hexdigest() == client["token_sha256"]
+    assert "already" not in installed.ask("token", "other", *args[2:]).stderr
+    installed.configure(CLIENT + REGIE + done.stdout)
+    refused = installed.run("web")
+    assert refused.returncode == 1
+    assert (
+        'client.portail.name: "portail" names two clients; to replace a token, take the old block out' in refused.stderr
+    )
+
+
 def test_a_token_for_programs() -> None:
     """One document with both; commas do as well as repeating; no two are alike."""
     args = ["token", "ops", "--scope", "events,read,admin", "--regie", "*", "--json"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ import click
 
 from worker.commands.help import Command
 from worker.commands.output import as_json, print_json, say
-from worker.settings import SCOPES
+from worker.settings import SCOPES, read
 
 TOKEN_BYTES = 32
 """As many as its SHA-256: nothing shorter to guess, nothing gained by more."""
@@ -36,9 +37,13 @@ def token(name: str, scopes: tuple[str, ...], regies: tuple[str, ...], *, as_jso
 
     The block goes to stdout, the token to stderr, once: only its SHA-256 is kept, so give it to
     the client now. Nothing is written anywhere; add the block to lettrage.toml and restart web.
+
+    A client has one token. To replace it, put the new block in the place of the old one; until
+    the restart the old token is good, then the new one alone.
     """
     if not re.fullmatch(r"[^\x00-\x1f\x7f]{1,100}", name):
         raise click.BadParameter("1 to 100 characters, none of control", param_hint="NAME")
+    _tell_of_another(name)
     chosen = _chosen(scopes, "--scope", lambda scope: scope in SCOPES, "events, read or admin")
     reached = _chosen(regies, "--regie", _CODE.fullmatch, "a code of a-z, 0-9 and -, or *")
     made = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
@@ -54,6 +59,16 @@ def token(name: str, scopes: tuple[str, ...], regies: tuple[str, ...], *, as_jso
     # It begins with a line break: what it is appended to may end without one.
     click.echo("\n".join(["", "[[client]]", *(f"{key} = {_toml(value)}" for key, value in client.items())]))
     say(f"The token, shown this once:\n{made}")
+
+
+def _tell_of_another(name: str) -> None:
+    """Say that there is a client of that name: with a second one nothing starts."""
+    settings = read(os.environ).settings
+    if name in {client.name for client in settings.clients.values()}:
+        say(
+            f"{settings.config} has a client {name!r} already, and its token is still good.\nTo replace it, put this "
+            "block in the place of that one, not beside it, and restart web."
+        )
 
 
 def _chosen(given: Iterable[str], option: str, allowed: Callable[[str], object], what: str) -> list[str]:
