@@ -21,6 +21,7 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from schemas.decisions import Done
 from schemas.events import Event
 from schemas.records import DueAsk
+from worker.portals.port import DueNotification
 
 REDACTED: Final = "[redacted]"
 
@@ -33,7 +34,7 @@ _PRIVATE: Final = re.compile(
 
 _IDS: Final = frozenset(
     {"event", "event_id", "event_type", "gateway_reference", "invoice", "level", "logger", "payment", "regie"}
-    | {"timestamp", "trace_id", "_record", "_from_structlog"}
+    | {"timestamp", "trace_id", "webhook_id", "_record", "_from_structlog"}
 )
 """Ids and names: kept as they are, though a reference may look like a card's; structlog drops its own two."""
 
@@ -98,6 +99,17 @@ def asking(due: DueAsk) -> AbstractContextManager[None]:
         "payment": due.payment,
         "gateway_reference": due.gateway_reference,
         "trace_id": trace_id(due.trace),
+    }
+    return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
+
+
+def telling(due: DueNotification) -> AbstractContextManager[None]:
+    """Bind which notification a portal is told, and what it is about, to everything logged inside."""
+    fields = {
+        "regie": due.regie,
+        "webhook_id": due.webhook_id,
+        "invoice": due.data.get("number") or due.data.get("invoice"),
+        "payment": due.data.get("payment"),
     }
     return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
 

@@ -30,7 +30,7 @@ from worker.gateways.port import Answer, Claim, GatewayConfig, Question
 from worker.gateways.services import OUR_FAULT, Service, services_of
 from worker.lane import Lane
 from worker.notifier import Notifier
-from worker.portals.port import Attempt, PortalConfig, SendOutcome
+from worker.portals.port import Attempt, DueNotification, PortalConfig, SendOutcome
 from worker.portals.sending import Portal
 from worker.reconcile import Reconciler
 from worker.replaying import Replayer
@@ -285,11 +285,12 @@ def portals_of(settings: Settings) -> list[PortalConfig]:
     ]
 
 
-def _count_notification(regie: str, attempt: Attempt) -> None:
-    metrics.NOTIFICATIONS.labels(regie, attempt.outcome).inc()
+def _count_notification(due: DueNotification, attempt: Attempt) -> None:
+    metrics.NOTIFICATIONS.labels(due.regie, attempt.outcome).inc()
     metrics.NOTIFICATION_SECONDS.observe(attempt.milliseconds / 1000)
     if attempt.outcome is not SendOutcome.DELIVERED:
-        log.info("notification_failed", regie=regie, outcome=attempt.outcome, status=attempt.status)
+        about = {"outcome": attempt.outcome, "status": attempt.status, "error": attempt.error}
+        log.warning("notification_failed", attempts=due.attempts, **about)
 
 
 def _interpret(gateway: GatewayConfig, callback: GatewayCallback) -> Report | Claim:

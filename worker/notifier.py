@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from monitoring import logs
 from monitoring.outages import Outage
 from worker.lane import Lane
 from worker.portals.port import Attempt, DueNotification, SendOutcome
@@ -52,8 +53,8 @@ class Portal(Protocol):
         ...
 
 
-Observe = Callable[[str, Attempt], None]
-"""Told of each attempt, with the régie's code."""
+Observe = Callable[[DueNotification, Attempt], None]
+"""Told of each attempt, and at what."""
 
 
 class Notifier:
@@ -129,8 +130,9 @@ class Notifier:
     async def _send(self, claimed: Claimed) -> None:
         due = DueNotification(**claimed._asdict())
         portal = self._portals[claimed.regie]
-        attempt = await portal.send(due)
-        self._observe(claimed.regie, attempt)
+        with logs.telling(due):
+            attempt = await portal.send(due)
+            self._observe(due, attempt)
         self._results.append(_result(due, attempt, portal.target))
         await self._finishing.run()
 

@@ -539,6 +539,55 @@ async def test_a_regie_that_left_the_configuration_is_told(look: Examine, databa
     assert any("cantine" in check.what for check in await look() if check.name == "regies")
 
 
+PORTAL = """
+[regie.portal]
+url = "https://portail.example/lettrage"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""
+UNTOLD = """
+INSERT INTO outbox (regie, type, at, data)
+VALUES ('enfance', 'invoice.paid', '2026-11-02 14:03Z', '{}'), ('enfance', 'invoice.paid', clock_timestamp(), '{}');
+INSERT INTO deliveries (outbox_id, regie, subject, due_at) SELECT id, regie, 'invoice ' || id, at FROM outbox;
+"""
+REFUSED = """
+UPDATE deliveries SET attempts = 1 WHERE outbox_id = (SELECT min(id) FROM outbox);
+INSERT INTO delivery_attempts (outbox_id, at, outcome, status, error, milliseconds)
+SELECT min(id), clock_timestamp() - interval '1 hour', 'timed_out', NULL, 'no answer within 15 s', 15000 FROM outbox;
+INSERT INTO delivery_attempts (outbox_id, outcome, status, milliseconds) SELECT min(id), 'refused', 500, 9 FROM outbox;
+"""
+GONE = "INSERT INTO portals (regie, disabled_for) VALUES ('enfance', '{}');"
+HERE = GONE.format(sha256(b"https://portail.example/lettrage").hexdigest())
+MOVED = GONE.format(sha256(b"https://ancien.example/lettrage").hexdigest())
+GIVEN_UP = UNTOLD + REFUSED + "UPDATE deliveries SET given_up = true WHERE attempts = 1;"
+UNDER_WAY = "UPDATE deliveries SET attempts = 1, leased_until = clock_timestamp() + interval '20 s';"
+
+
+@pytest.mark.parametrize(
+    ("rows", "portal", "status", "whats", "mend"),
+    [
+        ("SELECT 1", PORTAL, Status.OK, ("0 are on their way",), ""),
+        (UNTOLD + UNDER_WAY, PORTAL, Status.OK, ("2 are on their way",), ""),
+        (UNTOLD, PORTAL, Status.FAILED, ("2 wait, the oldest since 2026-11-02 14:03 UTC", "nobody"), "lettrage worker"),
+        (UNTOLD + REFUSED, PORTAL, Status.WARNING, ("2 wait", "2026-11-02", "refused 500"), "--state failing"),
+        (UNTOLD + REFUSED + HERE, PORTAL, Status.FAILED, ("enfance", "410", "2 wait"), "resend --regie enfance"),
+        (HERE, PORTAL, Status.FAILED, ("410", "none waits"), "notifications-given-up.md"),
+        (MOVED, PORTAL, Status.OK, ("0 are on their way",), ""),
+        (GIVEN_UP + UNDER_WAY, PORTAL, Status.WARNING, ("1 were given up", "refused 500"), "resend --regie enfance"),
+        (UNTOLD, "", Status.WARNING, ("enfance has no [regie.portal] here", "2 wait, the oldest since 2026"), "back"),
+        (UNTOLD.replace("enfance", "cantine"), PORTAL, Status.WARNING, ("cantine is not configured", "2 wait"), "back"),
+    ],
+)
+async def test_a_portal_that_is_not_told_is_found(
+    look: Examine, database_url: str, rows: str, portal: str, *, status: Status, whats: tuple[str, ...], mend: str
+) -> None:
+    """Gone, failing, given up, or nobody's: how much waits, since when, what it answered last, and what to do."""
+    await execute(database_url, rows)
+    check = found(await look(CLIENT + REGIE + portal), "notifications")
+    assert check.status is status
+    assert [what for what in whats if what not in check.what] == []
+    assert mend in check.mend
+
+
 def test_nothing_late_is_fine() -> None:
     """A second or two is the ordinary life of a queue."""
     assert work.overdue({"overdue": 3, "oldest_seconds": 1.0}).status is Status.OK

@@ -14,10 +14,13 @@ import msgspec
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from schemas.records import Policy
 from tests.integration.worlds import REGIE, drained, issued, settled
 from tests.integration.worlds import PostgresWorld as World
+from worker.app import _count_notification
 from worker.notifier import Notifier
 from worker.portals.port import Attempt, DueNotification, PortalConfig
 from worker.portals.sending import AT_ONCE, Portal
@@ -92,10 +95,15 @@ async def world(database_url: str) -> AsyncIterator[World]:
 async def notifying(
     world: World, *configs: PortalConfig, attempts: list[Attempt] | None = None
 ) -> AsyncIterator[Notifier]:
-    """A worker that tells these portals."""
+    """A worker that tells these portals, and says so like any other."""
     kept = [] if attempts is None else attempts
     portals = [Portal(config) for config in configs]
-    notifier = Notifier(Deliveries(world.postgres.pool), portals, lambda _, attempt: kept.append(attempt))
+
+    def observe(due: DueNotification, attempt: Attempt) -> None:
+        _count_notification(due, attempt)
+        kept.append(attempt)
+
+    notifier = Notifier(Deliveries(world.postgres.pool), portals, observe)
     notifier.wake()
     try:
         yield notifier
@@ -166,6 +174,30 @@ async def test_a_change_is_told_as_the_contract_says(world: World) -> None:
     }
     (row,) = await world.rows("SELECT outcome, status, error FROM delivery_attempts")
     assert tuple(row) == ("delivered", 204, None)
+
+
+async def test_an_attempt_that_failed_is_a_warning_with_ids_and_nothing_secret(world: World) -> None:
+    """Who looks for it finds what was told to whom; neither the family's account nor the portal's address is said."""
+    async with listening() as portal:
+        portal.answers = [web.Response(status=500)]
+        portal.url += "?token=hunter2"
+        await change(world, "F-1", times=1)
+        attempts: list[Attempt] = []
+        with capture_logs([merge_contextvars]) as logged:
+            async with notifying(world, to(portal), attempts=attempts):
+                await until(lambda: bool(attempts))
+    (said,) = logged
+    assert said == {
+        "event": "notification_failed",
+        "log_level": "warning",
+        "regie": REGIE,
+        "invoice": "F-1",
+        "webhook_id": portal.requests[0][0]["webhook-id"],
+        "attempts": 1,
+        "outcome": "refused",
+        "status": 500,
+        "error": None,
+    }
 
 
 async def test_both_secrets_sign_during_rotation(world: World) -> None:

@@ -1,10 +1,11 @@
-"""Checks of the work itself: who does it, what is late, whose clock is wrong."""
+"""Checks of the work itself: who does it, what is late, who is not told, whose clock is wrong."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from worker.doctor.check import Check, failed, ok, warning
 from worker.doctor.database import QUERIES, Connection, Row
+from worker.doctor.portals import portals
 from worker.settings import Settings
 
 PROCESSES: Final = {
@@ -32,6 +33,7 @@ async def work(connection: Connection, settings: Settings, alive: Collection[str
     assert holds is not None
     assert pending is not None
     known = [row["code"] for row in await connection.fetch(QUERIES.regies)]
+    untold = await connection.fetch(QUERIES.notifications)
     clocks = await connection.fetch(QUERIES.clocks)
     running = {name for name, application in SHOWN_AS.items() if application in shown} | set(alive)
     return [
@@ -39,6 +41,7 @@ async def work(connection: Connection, settings: Settings, alive: Collection[str
         overdue(holds),
         *waiting(pending),
         *departed(known, settings),
+        *portals(untold, settings),
         *client_clocks(clocks),
     ]
 

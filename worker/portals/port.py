@@ -22,7 +22,12 @@ class PortalConfig(Struct, kw_only=True, frozen=True):
     @property
     def target(self) -> str:
         """What stands for its address where the address itself, which may hold a secret, must not be kept."""
-        return sha256(self.url.encode()).hexdigest()
+        return target_of(self.url)
+
+
+def target_of(url: str) -> str:
+    """A portal's address, digested: what is kept of it in the database."""
+    return sha256(url.encode()).hexdigest()
 
 
 class SendOutcome(StrEnum):

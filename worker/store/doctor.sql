@@ -82,6 +82,52 @@ WHERE
 GROUP BY client
 ORDER BY client;
 
+-- name: notifications
+-- Régies of which something is not delivered, or whose portal answered 410: how much waits, since when the oldest of it,
+-- how much of that is being sent now, and how the latest attempt at what fails longest, or was given up first, ended. An
+-- attempt under way has not failed.
+SELECT
+    coalesce(d.regie, p.regie) AS regie,
+    coalesce(d.waiting, 0)::integer AS waiting,
+    coalesce(d.sending, 0)::integer AS sending,
+    coalesce(d.failing, 0)::integer AS failing,
+    coalesce(d.given_up, 0)::integer AS given_up,
+    o.at AS since,
+    coalesce(extract(epoch FROM clock_timestamp() - o.at), 0)::float8 AS oldest_seconds,
+    p.disabled_for,
+    l.outcome,
+    l.status,
+    l.error
+FROM (
+    SELECT
+        regie,
+        count(*) FILTER (WHERE NOT given_up) AS waiting,
+        count(*) FILTER (WHERE sent) AS sending,
+        count(*) FILTER (WHERE failed) AS failing,
+        count(*) FILTER (WHERE given_up) AS given_up,
+        min(outbox_id) FILTER (WHERE NOT given_up) AS oldest,
+        coalesce(min(outbox_id) FILTER (WHERE failed), min(outbox_id) FILTER (WHERE given_up)) AS tried
+    FROM (
+        SELECT
+            regie, outbox_id, given_up,
+            NOT given_up AND leased_until > clock_timestamp() AS sent,
+            NOT given_up AND attempts > (leased_until > clock_timestamp())::integer AS failed
+        FROM deliveries
+    ) AS x
+    GROUP BY regie
+) AS d
+FULL JOIN portals AS p ON d.regie = p.regie
+LEFT JOIN outbox AS o ON d.oldest = o.id
+LEFT JOIN LATERAL (
+    SELECT a.outcome, a.status, a.error
+    FROM delivery_attempts AS a
+    WHERE a.outbox_id = d.tried
+    ORDER BY a.at DESC
+    LIMIT 1
+) AS l ON true
+WHERE d.regie IS NOT NULL OR p.disabled_for IS NOT NULL
+ORDER BY 1;
+
 -- name: regies
 -- Codes of every régie ever configured.
 SELECT code
