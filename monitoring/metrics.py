@@ -140,6 +140,9 @@ STATE_GAUGES: Final = {
     "undelivered_notifications": StateGauge(
         "Notifications not delivered: waiting for their first attempt, failing, or given up.", ("regie", "state")
     ),
+    "oldest_undelivered_notification_seconds": StateGauge(
+        "Age of the oldest notification that waits to be told, the given up ones apart; 0 without any.", ("regie",)
+    ),
     "disabled_portals": StateGauge("1 where a régie's portal answered 410 and is told nothing, else 0.", ("regie",)),
     "discrepancies": StateGauge("Open discrepancies.", ("regie", "kind")),
     "discrepancies_euros": StateGauge("What the open discrepancies amount to.", ("regie", "kind")),

@@ -210,17 +210,37 @@ async def open_discrepancies(store: PostgresStore, **cents: int) -> None:
 async def test_undelivered_notifications_are_counted_by_what_became_of_them(
     store: PostgresStore, gauges: Gauges
 ) -> None:
-    """One waits, two fail, one is given up; a portal that answered 410 shows; a régie without any shows zeros."""
+    """One waits, two fail, one is given up; a portal that answered 410 shows; a régie without any shows zeros.
+
+    One is being told for the first time: it has not failed.
+    """
     await store.pool.execute(
         "INSERT INTO deliveries (outbox_id, regie, subject, due_at, attempts, given_up)"
-        " SELECT n, 'enfance', 'invoice F-' || n, now(), n - 1, n = 4 FROM generate_series(1, 4) AS n"
+        " SELECT n, 'enfance', 'invoice F-' || n, now(), n - 1, n = 4 FROM generate_series(1, 4) AS n;"
+        "INSERT INTO deliveries (outbox_id, regie, subject, due_at, attempts, leased_until)"
+        " VALUES (5, 'enfance', 'invoice F-5', now(), 1, now() + interval '20 s')"
     )
     await store.pool.execute("INSERT INTO portals (regie, disabled_for) VALUES ('enfance', 'x')")
     values = await read(gauges)
     states = ("waiting", "failing", "given_up")
-    assert [values["undelivered_notifications", "enfance", state] for state in states] == [1, 2, 1]
+    assert [values["undelivered_notifications", "enfance", state] for state in states] == [2, 2, 1]
     assert [values["undelivered_notifications", "sport", state] for state in states] == [0, 0, 0]
     assert (values["disabled_portals", "enfance"], values["disabled_portals", "sport"]) == (1, 0)
+
+
+async def test_the_oldest_notification_that_waits_is_seen_though_its_regie_left(
+    store: PostgresStore, gauges: Gauges
+) -> None:
+    """Nobody claims it any more; one that was given up, or delivered, waits no longer."""
+    await store.pool.execute(
+        "INSERT INTO outbox (regie, type, at, data)"
+        " SELECT 'enfance', 'invoice.paid', now() - n * interval '1 hour', '{}' FROM generate_series(9, 1, -1) AS n;"
+        "INSERT INTO deliveries (outbox_id, regie, subject, due_at, given_up)"
+        " SELECT id, regie, 'invoice ' || id, at, id = 2 FROM outbox WHERE id BETWEEN 2 AND 5"
+    )
+    values = await read(gauges)
+    assert 7 * 3600 <= values["oldest_undelivered_notification_seconds", "enfance"] < 7 * 3600 + 60
+    assert values["oldest_undelivered_notification_seconds", "sport"] == 0
 
 
 async def test_every_state_gauge_has_values_and_no_other_is_read(store: PostgresStore, gauges: Gauges) -> None:

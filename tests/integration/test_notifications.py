@@ -362,6 +362,23 @@ async def test_what_was_sent_and_not_marked_is_sent_again_under_its_id(
     assert [name for name, _ in portal.heard] == [portal.heard[0][0]] * 2
 
 
+async def test_a_first_attempt_under_way_has_not_failed(world: World, database_url: str) -> None:
+    """It waits still; it fails only once its end is kept, or nobody can be at it any more."""
+    await change(world, "F-1", times=1)
+    views = await Views.open(database_url)
+
+    async def state() -> object:
+        (shown,) = (await notifications(views, regies=[REGIE], state=None, limit=9, cursor=None)).items
+        return shown.state
+
+    assert await state() == "waiting"
+    await Deliveries(world.postgres.pool).claim([Room(REGIE, "x", 1)])
+    assert await state() == "waiting"
+    await world.rows("UPDATE deliveries SET leased_until = clock_timestamp()")
+    assert await state() == "failing"
+    await views.close()
+
+
 async def test_gone_disables_the_portal_until_its_address_changes_or_somebody_resends(world: World) -> None:
     """410: nothing more is sent there; another address, or a resend, is told what waits."""
     async with listening() as portal, listening() as other:

@@ -208,7 +208,8 @@ SET failures = 0, paused_until = '-infinity', disabled_for = NULL
 WHERE regie = ANY($1::text[]);
 
 -- name: notifications
--- The outbox, newest first, with what became of each. `unsent`: written by a version that sent nothing.
+-- The outbox, newest first, with what became of each. An attempt under way has not failed. `unsent`: written by a version
+-- that sent nothing.
 SELECT
     n.id, n.regie, n.type, n.at, n.data, n.state,
     CASE WHEN n.state IN ('waiting', 'failing') THEN n.due_at END AS next_attempt_at,
@@ -227,8 +228,8 @@ FROM (
         o.id, o.regie, o.type, o.at, o.data, d.due_at,
         CASE
             WHEN d.given_up THEN 'given_up'
-            WHEN d.attempts > 0 THEN 'failing'
-            WHEN d.attempts = 0 THEN 'waiting'
+            WHEN d.attempts > (d.leased_until > clock_timestamp())::integer THEN 'failing'
+            WHEN d.attempts >= 0 THEN 'waiting'
             WHEN EXISTS (SELECT 1 FROM delivery_attempts AS a WHERE a.outbox_id = o.id) THEN 'delivered'
             ELSE 'unsent'
         END AS state

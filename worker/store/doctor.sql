@@ -102,16 +102,16 @@ FROM (
     SELECT
         regie,
         count(*) FILTER (WHERE NOT given_up) AS waiting,
-        count(*) FILTER (WHERE sent) AS sending,
-        count(*) FILTER (WHERE failed) AS failing,
+        count(*) FILTER (WHERE under_way) AS sending,
+        count(*) FILTER (WHERE NOT given_up AND failed) AS failing,
         count(*) FILTER (WHERE given_up) AS given_up,
         min(outbox_id) FILTER (WHERE NOT given_up) AS oldest,
-        coalesce(min(outbox_id) FILTER (WHERE failed), min(outbox_id) FILTER (WHERE given_up)) AS tried
+        coalesce(min(outbox_id) FILTER (WHERE NOT given_up AND failed), min(outbox_id) FILTER (WHERE given_up)) AS tried
     FROM (
         SELECT
             regie, outbox_id, given_up,
-            NOT given_up AND leased_until > clock_timestamp() AS sent,
-            NOT given_up AND attempts > (leased_until > clock_timestamp())::integer AS failed
+            leased_until > clock_timestamp() AS under_way,
+            attempts > (leased_until > clock_timestamp())::integer AS failed
         FROM deliveries
     ) AS x
     GROUP BY regie

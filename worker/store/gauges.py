@@ -118,6 +118,7 @@ def _undelivered(rows: Iterable[Row]) -> Iterator[Sample]:
         regie = str(row["regie"])
         for state in ("waiting", "failing", "given_up"):
             yield Sample("undelivered_notifications", (regie, state), _number(row[state]))
+        yield Sample("oldest_undelivered_notification_seconds", (regie,), _number(row["oldest_seconds"]))
         yield Sample("disabled_portals", (regie,), _number(row["disabled"]))
 
 

@@ -77,21 +77,34 @@ LEFT JOIN (
 ) AS h ON h.regie = r.code;
 
 -- name: undelivered
--- Every régie's notifications that are not delivered, by what became of them, and whether its portal wants any.
+-- Every régie's notifications that are not delivered, by what became of them, how old the oldest is that still waits, and
+-- whether its portal wants any. An attempt under way has not failed.
 SELECT
     r.code AS regie,
     coalesce(d.waiting, 0) AS waiting,
     coalesce(d.failing, 0) AS failing,
     coalesce(d.given_up, 0) AS given_up,
+    coalesce(
+        greatest(
+            extract(epoch FROM clock_timestamp() - (SELECT o.at FROM outbox AS o WHERE o.id = d.oldest)), 0
+        ),
+        0
+    )::float8 AS oldest_seconds,
     (p.disabled_for IS NOT NULL)::integer AS disabled
 FROM regies AS r
 LEFT JOIN (
     SELECT
         regie,
-        count(*) FILTER (WHERE NOT given_up AND attempts = 0) AS waiting,
-        count(*) FILTER (WHERE NOT given_up AND attempts > 0) AS failing,
-        count(*) FILTER (WHERE given_up) AS given_up
-    FROM deliveries
+        count(*) FILTER (WHERE NOT given_up AND NOT failed) AS waiting,
+        count(*) FILTER (WHERE NOT given_up AND failed) AS failing,
+        count(*) FILTER (WHERE given_up) AS given_up,
+        min(outbox_id) FILTER (WHERE NOT given_up) AS oldest
+    FROM (
+        SELECT
+            regie, outbox_id, given_up,
+            attempts > (leased_until > clock_timestamp())::integer AS failed
+        FROM deliveries
+    ) AS x
     GROUP BY regie
 ) AS d ON d.regie = r.code
 LEFT JOIN portals AS p ON p.regie = r.code;
