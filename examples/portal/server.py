@@ -21,8 +21,8 @@ from examples.portal.visits import CSRF_FIELD, VISIT, Cookie, Visit, show, stran
 
 HERE = Path(__file__).parent
 ASSETS = ("style.css", "portal.js", "icon.svg")
-MAX_BODY_BYTES = 64 * 1024
-"""A form with a hundred invoices has a tenth of it."""
+MAX_BODY_BYTES = 128 * 1024
+"""A notification may have half of it, a form with a hundred invoices has a twentieth."""
 FORBIDDEN, NOT_FOUND, UNAVAILABLE, BROKEN = 403, 404, 503, 500
 AWAY = (
     "Nous ne pouvons pas lire vos factures pour le moment. Si vous venez de payer, rien n’est perdu : la banque nous"

@@ -3,10 +3,14 @@
 import base64
 import itertools
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from standardwebhooks import Webhook
 
@@ -14,10 +18,17 @@ from examples.portal.families import Registry
 from examples.portal.gateways import DummyGateway
 from examples.portal.server import Portal, Settings
 from tests.unit.portal.conftest import FAMILY, INVOICE, Lettrage, Visitor
+from worker.conformance.check import Trial
+from worker.conformance.finding import Result
+from worker.conformance.portal import Patience
+from worker.conformance.portal import Portal as Tried
+from worker.conformance.samples import Samples
 
 SECRET = "whsec_" + base64.b64encode(b"a portal's own secret, 32 bytes.").decode()
 NEXT = "whsec_" + base64.b64encode(b"the one that comes after it: 32.").decode()
 NUMBERS = itertools.count(1)
+SURE = Patience(answer=20, shown=20, steady=0.3, poll=0.02)
+"""For a busy machine: whatever is right is waited for."""
 
 
 @pytest.fixture
@@ -146,3 +157,28 @@ async def test_without_notifications_an_outage_is_an_outage(
     assert untold_visitor.status == 503
     async with untold_visitor.client.post("/notifications", data="{}") as answer:
         assert answer.status in (404, 405)
+
+
+async def test_the_kit_for_portals_finds_nothing_wrong(lettrage: tuple[Lettrage, str], tmp_path: Path) -> None:
+    """All of `lettrage portal check`, against what integrators copy from; what the portal keeps is shown beside it."""
+    kept = tmp_path / "portal.sqlite"
+
+    async def state(request: web.Request) -> web.Response:
+        wanted = (request.match_info["regie"], request.match_info["number"])
+        with closing(sqlite3.connect(kept)) as db:
+            query = "SELECT state, version FROM invoices WHERE regie = ? AND number = ?"
+            row = db.execute(query, wanted).fetchone()
+        return web.json_response({"state": row[0], "version": row[1]}) if row else web.json_response({}, status=404)
+
+    settings = Settings("http://portal.example", lettrage[1], "token", state=kept, notification_secrets=[SECRET])
+    app = Portal(Registry([FAMILY]), {}, settings).application()
+    beside = web.Application()
+    beside.router.add_get("/state/{regie}/{number}", state)
+    async with TestServer(app) as portal, TestServer(beside) as shown:
+        seen = Tried(str(portal.make_url("/notifications")), SURE, f"{shown.make_url('/')}state/{{regie}}/{{number}}")
+        samples = Samples("enfance", "F/0042", "0123abcd", 1_700_000_000)
+        try:
+            found = [finding async for finding in Trial(seen, SECRET, samples).findings()]
+        finally:
+            await seen.close()
+    assert {finding.name: finding.what for finding in found if finding.result is not Result.OK} == {}
