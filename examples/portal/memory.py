@@ -145,21 +145,15 @@ class Memory:
             [{key: invoice[key] for key in READ} for invoice in invoices],
         )
 
-    def hear(self, told: Mapping[str, Any]) -> None:
-        """Keep what a notification says of an invoice; an older one, or the same again, changes nothing."""
-        self._db.execute(
+    def hear(self, told: Mapping[str, Any]) -> bool:
+        """Keep what a notification says of an invoice; whether it is news: an older one, or the same again, is none."""
+        done = self._db.execute(
             "INSERT INTO invoices VALUES (:regie, :number, :account, :state, :version, NULL, NULL)"
             " ON CONFLICT DO UPDATE SET account = coalesce(excluded.account, account), state = excluded.state,"
             " version = excluded.version WHERE excluded.version > version",
             {key: told[key] for key in HEARD},
         )
-
-    def is_read(self, regie: str, number: str) -> bool:
-        """Whether an invoice was ever read, and not only heard of."""
-        found = self._db.execute(
-            "SELECT 1 FROM invoices WHERE regie = ? AND number = ? AND amount_cents IS NOT NULL", (regie, number)
-        )
-        return found.fetchone() is not None
+        return done.rowcount > 0
 
     def label(self, regie: str) -> str:
         """What a régie was last called; its code if that was never read."""

@@ -50,17 +50,15 @@ class Notifications:
             invoice = invoice_in(told)
         except NotificationError as error:
             return web.json_response({"error": str(error)}, status=error.status)
-        if invoice is not None:
-            self._memory.hear(invoice)
+        if invoice is not None and self._memory.hear(invoice):
             self._look_up(invoice["regie"], invoice["number"])
         return web.Response(status=TAKEN)
 
     def _look_up(self, regie: str, number: str) -> None:
-        """Read an invoice that was only heard of, in a while: a notification does not say how much it is."""
-        if not self._memory.is_read(regie, number):
-            task = asyncio.create_task(self._read(regie, number))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+        """Read an invoice of which there is news, in a while: a notification does not say how much it is now."""
+        task = asyncio.create_task(self._read(regie, number))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _read(self, regie: str, number: str) -> None:
         try:
