@@ -85,7 +85,8 @@ async def test_what_came_while_no_worker_ran_is_taken_at_its_start(
     await store.record([started("P-1"), started("P-2")])
     async with lettrage("clock", tmp_path, database_url, redis_url) as clock:  # stores the régie's policy
         await clock.until_logged("process_ready")
-    async with lettrage("worker", tmp_path, database_url, redis_url):
+    async with lettrage("worker", tmp_path, database_url, redis_url) as worker:
+        await worker.until_logged("process_ready")
         await asyncio.wait_for(until_nothing_waits(store), SOON)
 
 

@@ -55,10 +55,12 @@ async def worker(api: Api) -> AsyncIterator[None]:
 
 
 async def told(api: Api, *events: Any) -> None:
-    """Send events and have them reconciled."""
+    """Send events and have them reconciled, here or by the worker that has taken them."""
     for each in events:
         assert (await api.post(each)).status == 202
-    await api.app.reconcile()
+    async with asyncio.timeout(10):
+        while await api.app.pool.fetchval("SELECT EXISTS (SELECT FROM pending)"):
+            await api.app.reconcile()
 
 
 def settled(number: str = "F-1", cents: int = 4250, event_id: str = "settled", regie: str = "enfance") -> Any:
