@@ -19,12 +19,15 @@ from click.testing import CliRunner
 
 from examples.gateway.payfip import PayFiP, Regie
 from examples.gateway.server import Gateway
+from tests.api import composed
 from tests.installation import CLIENT, REGIE, free_port
 from worker.cli import main
 from worker.doctor import database, gateways, machine, redis, work
 from worker.doctor.check import Check, Status
 from worker.doctor.examine import examine
 from worker.settings import Settings
+from worker.store.migrate import migrate
+from worker.web.server import serving
 
 Examine = Callable[..., Awaitable[list[Check]]]
 
@@ -124,6 +127,19 @@ async def test_a_port_that_another_program_has_is_told(look: Examine) -> None:
         port = found(await look(PORT=str(taken.getsockname()[1])), "port")
     assert port.status is Status.FAILED
     assert "another program" in port.what
+
+
+async def test_the_web_of_another_installation_is_told(
+    look: Examine, database_url: str, empty_database_url: str
+) -> None:
+    """Two installations were given one port: the one that came first answers, whoever is asked about."""
+    await migrate(empty_database_url)
+    for url, status in ((database_url, Status.OK), (empty_database_url, Status.FAILED)):
+        async with composed(url) as app, serving(app, "127.0.0.1", 0) as number:
+            checks = await look(PORT=str(number))
+        assert found(checks, "port").what == f"web answers on 127.0.0.1:{number}"
+        assert found(checks, "installation").status is status
+        assert ("another installation" in found(checks, "installation").what) is (status is Status.FAILED)
 
 
 async def test_an_address_of_another_machine_is_told(look: Examine) -> None:

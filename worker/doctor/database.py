@@ -15,6 +15,7 @@ from worker.doctor.check import Check, failed, ok, warning
 from worker.store.migrate import MigrationError, SchemaNewerError, pending
 from worker.store.postgres import SETTINGS
 from worker.store.sql import load
+from worker.store.views import QUERIES as VIEWS
 
 QUERIES: Final = load("doctor.sql")
 
@@ -105,6 +106,12 @@ async def database(connection: Connection) -> list[Check]:
         *await session(connection),
         *await schema(connection),
     ]
+
+
+async def identity(connection: Connection) -> str | None:
+    """What tells this database from others, as each web on it says at `/readyz`."""
+    found: str | None = await connection.fetchval(VIEWS.installation)
+    return found
 
 
 def server(row: Row) -> Iterator[Check]:

@@ -7,7 +7,7 @@ from worker.commands.installation import UNREACHABLE, running_server
 from worker.doctor import machine, redis
 from worker.doctor.check import Check, Status, failed
 from worker.doctor.configuration import configuration
-from worker.doctor.database import connected, database, unreachable
+from worker.doctor.database import connected, database, identity, unreachable
 from worker.doctor.gateways import gateways
 from worker.doctor.work import work
 from worker.settings import Settings
@@ -45,6 +45,7 @@ async def _database(settings: Settings) -> list[Check]:
         async with connected(url) as connection:
             checks = await database(connection)
             if all(check.status is not Status.FAILED for check in checks if check.name in ("schema", "permissions")):
+                checks += await asyncio.to_thread(machine.installation, settings, await identity(connection))
                 checks += await work(connection, settings, await _heard(settings))
             return checks
     except UNREACHABLE as error:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -77,9 +77,21 @@ def port(settings: Settings) -> Check:
             return failed("port", f"web cannot listen on {where}: {error.strerror or error}", mend)
     else:
         return ok("port", f"{where} is free")
-    if _is_lettrage(settings):
+    if "schema" in _readiness(settings):
         return ok("port", f"web answers on {where}")
     return failed("port", f"another program listens on {where}", "stop that one, or set PORT to a free port")
+
+
+def installation(settings: Settings, ours: str | None) -> list[Check]:
+    """Whether the web that answers works on our database; `ours` is what tells that from others."""
+    theirs = _readiness(settings).get("installation")
+    if ours is None or theirs is None:
+        return []  # nobody answers, or cannot tell yet
+    where = f"{settings.host}:{settings.port}"
+    if theirs == ours:
+        return [ok("installation", f"the web on {where} works on this database")]
+    mend = "stop that one, or set PORT to a free port; or correct DATABASE_URL (LETTRAGE_STATE_DIR)"
+    return [failed("installation", f"the web on {where} is another installation's, on another database", mend)]
 
 
 def try_to_listen(host: str, number: int) -> None:
@@ -99,13 +111,13 @@ def _nearest_existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _is_lettrage(settings: Settings) -> bool:
-    """Whether what listens there says of a schema whether it is ready, which only Lettrage does."""
+def _readiness(settings: Settings) -> dict[str, Any]:
+    """What answers there of being ready; only Lettrage tells of a schema. Nothing, when nobody says any such thing."""
     where = urlsplit(settings.own_url)
     with closing(http.client.HTTPConnection(where.hostname or "", where.port, timeout=ANSWER_SECONDS)) as connection:
         try:
             connection.request("GET", "/readyz")
             said = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
-            return False
-    return isinstance(said, dict) and "schema" in said
+            return {}
+    return said if isinstance(said, dict) else {}

@@ -94,6 +94,11 @@ class Views:
         now = rows[0]["now"] if rows else (await self.rows(QUERIES.database_now))[0][0]
         return KnownRegies({row["code"]: row["gateway"] for row in rows}, now)
 
+    async def installation(self) -> str | None:
+        """What tells this database from any other, for whoever asks whether two processes share one."""
+        rows = await self.rows(QUERIES.installation)
+        return str(rows[0][0]) if rows else None
+
     async def regies(self, codes: Iterable[str] | None = None) -> list[RegieView]:
         """Those régies at a glance, by code; all of them when `codes` is None."""
         wanted = None if codes is None else list(codes)

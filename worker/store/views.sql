@@ -256,3 +256,10 @@ SELECT
 FROM outcomes AS o
 JOIN events AS e ON e.place = o.place
 WHERE o.place = $1;
+
+-- name: installation
+-- What tells this database from any other, and says nothing about it: a digest of where it is and when it was made.
+SELECT left(encode(sha256(convert_to(format('%s %s', d.oid, extract(epoch FROM m.applied_at)), 'UTF8')), 'hex'), 32)
+FROM pg_database AS d
+CROSS JOIN schema_migrations AS m
+WHERE d.datname = current_database() AND m.version = 1;

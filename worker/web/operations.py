@@ -28,6 +28,8 @@ class Ready(Struct, kw_only=True):
     schema: bool
     """It is what this version needs."""
     redis: bool
+    installation: str | None = None
+    """The same from every web on one database, another on any other; null while it is not ready."""
 
 
 OPERATIONS: Final = (
@@ -82,8 +84,13 @@ class Operations:
     async def readyz(self, _request: web.Request) -> web.Response:
         """The database answers and its schema is current; Redis is told, but nobody needs it."""
         found = await self._app.readiness()
-        status = "ready" if found.ready else "not_ready"
-        said = Ready(status=status, database=found.database, schema=found.schema, redis=found.redis)
+        said = Ready(
+            status="ready" if found.ready else "not_ready",
+            database=found.database,
+            schema=found.schema,
+            redis=found.redis,
+            installation=await self._app.views.installation() if found.ready else None,
+        )
         return json_answer(said, 200 if found.ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
