@@ -269,10 +269,13 @@ CREATE TABLE public.outbox (
     regie text NOT NULL,
     type text NOT NULL,
     at timestamp with time zone NOT NULL,
-    data jsonb NOT NULL
+    data jsonb NOT NULL,
+    place bigint
 );
 
 COMMENT ON TABLE public.outbox IS 'What the régie''s portal is to be told, written with the change itself.';
+
+COMMENT ON COLUMN public.outbox.place IS 'The event that made the change. NULL: a version before 0007 wrote it.';
 
 ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_id_seq

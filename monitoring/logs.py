@@ -104,12 +104,14 @@ def asking(due: DueAsk) -> AbstractContextManager[None]:
 
 
 def telling(due: DueNotification) -> AbstractContextManager[None]:
-    """Bind which notification a portal is told, and what it is about, to everything logged inside."""
+    """Bind which notification a portal is told, its event, its trace and what it is about."""
     fields = {
         "regie": due.regie,
         "webhook_id": due.webhook_id,
         "invoice": due.data.get("number") or due.data.get("invoice"),
         "payment": due.data.get("payment"),
+        "event_id": due.event_id,
+        "trace_id": trace_id(due.trace),
     }
     return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
 

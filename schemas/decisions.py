@@ -44,8 +44,13 @@ class JournalEntry(Struct, kw_only=True, frozen=True):
 
 
 class Effect(Struct, kw_only=True, frozen=True):
-    """Something the régie's portal is to be told; `data` is the notification's own."""
+    """Something the régie's portal is to be told; `data` is the notification's own.
 
+    `place` is that of the event that caused it; None until there is one: a replay keeps its event once it knows what
+    differs.
+    """
+
+    place: int | None
     regie: str
     type: str
     at: datetime

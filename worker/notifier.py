@@ -8,8 +8,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from msgspec import structs
+
 from monitoring import logs
 from monitoring.outages import Outage
+from monitoring.tracing import TRACING
 from worker.lane import Lane
 from worker.portals.port import Attempt, DueNotification, SendOutcome
 from worker.portals.retries import retry_seconds
@@ -130,8 +133,9 @@ class Notifier:
     async def _send(self, claimed: Claimed) -> None:
         due = DueNotification(**claimed._asdict())
         portal = self._portals[claimed.regie]
-        with logs.telling(due):
-            attempt = await portal.send(due)
+        about = {"regie": due.regie, "webhook_id": due.webhook_id, "type": due.type}
+        with logs.telling(due), TRACING.span("tell", "client", due.trace, **about) as trace:
+            attempt = await portal.send(structs.replace(due, trace=trace))
             self._observe(due, attempt)
         self._results.append(_result(due, attempt, portal.target))
         await self._finishing.run()

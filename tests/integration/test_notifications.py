@@ -18,9 +18,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from schemas.records import Policy
-from tests.integration.worlds import REGIE, drained, issued, settled
+from tests.integration.worlds import HOLD, REGIE, drained, issued, settled, started
 from tests.integration.worlds import PostgresWorld as World
 from worker.app import _count_notification
+from worker.domain.decide import decide
 from worker.notifier import Notifier
 from worker.portals.port import Attempt, DueNotification, PortalConfig
 from worker.portals.sending import AT_ONCE, Portal
@@ -31,6 +32,8 @@ from worker.store.views import Views
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NEXT = "whsec_" + base64.b64encode(bytes(range(32, 64))).decode()
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SOON = 20.0
 """Seconds that a busy machine may take for what needs milliseconds."""
 
@@ -181,7 +184,9 @@ async def test_an_attempt_that_failed_is_a_warning_with_ids_and_nothing_secret(w
     async with listening() as portal:
         portal.answers = [web.Response(status=500)]
         portal.url += "?token=hunter2"
-        await change(world, "F-1", times=1)
+        new = issued("F-1", trace=TRACE)
+        await world.store.record([new])
+        await drained(world)
         attempts: list[Attempt] = []
         with capture_logs([merge_contextvars]) as logged:
             async with notifying(world, to(portal), attempts=attempts):
@@ -193,10 +198,34 @@ async def test_an_attempt_that_failed_is_a_warning_with_ids_and_nothing_secret(w
         "regie": REGIE,
         "invoice": "F-1",
         "webhook_id": portal.requests[0][0]["webhook-id"],
+        "event_id": new.id,
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "attempts": 1,
         "outcome": "refused",
         "status": 500,
         "error": None,
+    }
+
+
+async def test_the_trace_of_the_event_goes_with_what_is_told_of_it(world: World) -> None:
+    """Of a payment's start also with its hold's end, which has none of its own; where there is none, nothing goes."""
+    facts = [started("P-1", "F-1", trace=TRACE), issued("F-2", trace=OTHER), issued("F-3")]
+    await world.store.record(facts)
+    await drained(world)
+    await world.later(HOLD)
+    await world.store.end_due_holds(decide, 10)
+    async with listening() as portal, notifying(world, to(portal)) as notifier:
+        notifier.wake()
+        await until(lambda: all_told(world))
+    traces = {
+        (told["data"]["number"], told["data"]["state"]): headers.get("traceparent")
+        for headers, told in ((headers, msgspec.json.decode(body)) for headers, body in portal.requests)
+    }
+    assert traces == {
+        ("F-1", "in_payment"): TRACE,
+        ("F-1", "payable"): TRACE,
+        ("F-2", "payable"): OTHER,
+        ("F-3", "payable"): None,
     }
 
 

@@ -184,6 +184,8 @@ async def test_what_was_tampered_with_is_put_right(town: Town, subtests: pytest.
     for what, statement in TAMPERED.items():
         with subtests.test(what):
             await _tampered(town, statement)
+    without_event = await town.sql("SELECT DISTINCT type FROM outbox WHERE place IS NULL")
+    assert without_event == [], "what is told of a discrepancy that was put right has its event too"
     await assert_judged(town.world.postgres.pool, REGIE)
 
 
@@ -236,6 +238,10 @@ async def test_who_restored_what_and_why_is_kept(town: Town) -> None:
     assert {number for number in now if now[number] == versions[number] + 1} == changed
     sent = await town.sql("SELECT data ->> 'number', (data ->> 'version')::int FROM outbox WHERE id > $1", *told[0])
     assert sorted(sent) == sorted((number, now[number]) for number in changed)
+    kinds = await town.sql(
+        "SELECT DISTINCT e.type FROM outbox AS t LEFT JOIN events AS e USING (place) WHERE t.id > $1", *told[0]
+    )
+    assert kinds == [("fr.lettrage.dossier.restored.v1",)]
     assert (view.client, view.comment, view.state) == ("admin", "rows were edited by hand", ReplayState.DONE)
 
 

@@ -1,7 +1,8 @@
 """A trace from the portal's request to the decision, sent as a collector of OpenTelemetry's protocol reads it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import pytest
@@ -12,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from schemas.records import Policy
 from worker import settings
 from worker.app import App
+from worker.secret import Secret
 from worker.web.server import serving
 
 TOKEN = "portail-token"
@@ -55,15 +57,15 @@ async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]
     await runner.cleanup()
 
 
-def configured(database_url: str, redis_url: str) -> settings.Settings:
-    """One régie, one client."""
+def configured(database_url: str, redis_url: str, portal: settings.Portal | None = None) -> settings.Settings:
+    """One régie, one client, and where the régie's portal is told, if it is."""
     client = settings.Client(name="portail", scopes=frozenset({"events", "read"}), regies=frozenset({"*"}))
-    policy = Policy(label="Régie Enfance", gateway="dummy", mode="test")
+    policy = Policy(label="Régie Enfance", gateway="dummy", mode="test", notify=portal is not None)
     return settings.Settings(
         database_url=database_url,
         redis_url=redis_url,
         clients={sha256(TOKEN.encode()).hexdigest(): client},
-        regies={"enfance": settings.Regie(code="enfance", policy=policy, options={})},
+        regies={"enfance": settings.Regie(code="enfance", policy=policy, options={}, portal=portal)},
     )
 
 
@@ -104,6 +106,44 @@ async def test_a_portals_request_and_its_decision_are_one_trace(
     assert taken.parent_span_id.hex() == PARENT_ID
     assert decided.parent_span_id == taken.span_id
     assert decided.end_time_unix_nano >= decided.start_time_unix_nano
+
+
+@asynccontextmanager
+async def portal_listening(heard: asyncio.Queue[Mapping[str, str]]) -> AsyncIterator[settings.Portal]:
+    """A portal that keeps the headers of what it is told."""
+
+    async def take(request: web.Request) -> web.Response:
+        heard.put_nowait(request.headers)
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield settings.Portal(url=url, secret=Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), private=True)
+    await runner.cleanup()
+
+
+async def test_what_a_portal_is_told_is_of_the_same_trace(
+    database_url: str, redis_url: str, collector: Collector
+) -> None:
+    """The span of the telling is below the event's taking, and the portal's own will be below the telling's."""
+    heard: asyncio.Queue[Mapping[str, str]] = asyncio.Queue()
+    async with (
+        portal_listening(heard) as portal,
+        App.open(configured(database_url, redis_url, portal), "web") as app,
+        serving(app, "127.0.0.1", 0) as port,
+    ):
+        await send(port, {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"})
+        await reconciled(app)
+        headers = await asyncio.wait_for(heard.get(), SOON)
+    told = collector.named("tell")
+    assert told.kind == Span.SPAN_KIND_CLIENT
+    assert told.trace_id.hex() == TRACE_ID
+    assert told.parent_span_id == collector.named("take fr.lettrage.payment.started.v1").span_id
+    assert headers["traceparent"] == f"00-{TRACE_ID}-{told.span_id.hex()}-01"
 
 
 async def test_a_collector_that_hangs_keeps_nobody(database_url: str, redis_url: str, collector: Collector) -> None:

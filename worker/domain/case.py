@@ -1,6 +1,7 @@
 """A dossier while it is being decided: its rows by name, and which of them have changed."""
 
 from datetime import datetime
+from typing import Any
 
 from schemas.decisions import Decision, Dossier, Effect, JournalEntry
 from schemas.events import Event
@@ -44,6 +45,7 @@ class Case:
         "owned",
         "payers",
         "payments",
+        "place",
         "policy",
         "references",
         "taken_over",
@@ -51,11 +53,14 @@ class Case:
     )
 
     event: Event
+    place: int | None
+    """Of the event at hand; None while a replay compares."""
 
     def __init__(self, dossier: Dossier, policy: Policy, now: datetime) -> None:
         self.dossier = dossier
         self.policy = policy
         self.now = now
+        self.place = None
         self.decision = Decision()
         self.touched: set[int] = set()
         self.taken_over: set[int] = set()
@@ -181,7 +186,7 @@ class Case:
             "resolution": None if shown.resolution is None else shown.resolution.value,
             "comment": still_known(shown.comment),
         }
-        self.decision.effects.append(Effect(regie=shown.regie, type=kind, at=self.now, data=data))
+        self._tell(shown.regie, kind, data)
 
     def tell_invoice(self, invoice: Invoice, before: str | None, reason: str) -> None:
         """Tell the portal of an invoice's new version, and why there is one; `before` is the state that it was in."""
@@ -203,7 +208,10 @@ class Case:
             "reason": reason,
         }
         kind = "invoice.reactivated" if reactivated else _TOLD[invoice.state]
-        self.decision.effects.append(Effect(regie=invoice.regie, type=kind, at=self.now, data=data))
+        self._tell(invoice.regie, kind, data)
+
+    def _tell(self, regie: str, kind: str, data: dict[str, Any]) -> None:
+        self.decision.effects.append(Effect(place=self.place, regie=regie, type=kind, at=self.now, data=data))
 
     def restore_invoice(self, invoice: Invoice, was: str | None, version: int) -> None:
         """Carry an invoice that said something else than its facts on from the version shown, and tell the portal.

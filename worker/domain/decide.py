@@ -52,7 +52,7 @@ def decide(dossier: Dossier, events: Sequence[Event], policy: Policy, now: datet
     """
     case = Case(dossier, policy, now)
     for event in events:
-        case.event = event
+        case.event, case.place = event, event.place
         case.touched.clear()
         outcome, reason = RECORD[event.type](case, event)
         case.decision.outcomes.append(Applied(place=event.place, outcome=outcome, reason=reason.value))

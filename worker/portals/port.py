@@ -45,7 +45,8 @@ class SendOutcome(StrEnum):
 class DueNotification(Struct, kw_only=True, frozen=True):
     """A row of the outbox that is to be sent now.
 
-    `attempts` counts this one; `own_failures` those before it that failed while the portal was not down.
+    `attempts` counts this one; `own_failures` those before it that failed while the portal was not down. `event_id` is
+    the id of the event that it tells of, `trace` the W3C `traceparent` that goes with it.
     """
 
     id: int
@@ -55,6 +56,8 @@ class DueNotification(Struct, kw_only=True, frozen=True):
     data: dict[str, Any]
     attempts: int
     own_failures: int = 0
+    event_id: str | None = None
+    trace: str | None = None
 
     @property
     def webhook_id(self) -> str:

@@ -64,6 +64,8 @@ class Portal:
     async def _post(self, due: DueNotification) -> tuple[int, float | None]:
         body = _encode({"type": due.type, "timestamp": due.at, "data": due.data})
         headers = signed_headers(self._config.secrets, due.webhook_id, int(time.time()), body)
+        if due.trace is not None:
+            headers["traceparent"] = due.trace
         async with asyncio.timeout(ATTEMPT_SECONDS):
             told = await self._opened().post(URL(self._config.url), data=body, headers=headers, allow_redirects=False)
         async with told:

@@ -42,7 +42,10 @@ class Room(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A notification taken to be sent; `attempts` counts this one, `own_failures` those that its portal's are not."""
+    """A notification taken to be sent; `attempts` counts this one, `own_failures` those that its portal's are not.
+
+    `event_id` is the id of the event that it tells of, `trace` a `traceparent`, where they are known.
+    """
 
     id: int
     regie: str
@@ -51,6 +54,8 @@ class Claimed(NamedTuple):
     data: dict[str, Any]
     attempts: int
     own_failures: int
+    event_id: str | None
+    trace: str | None
 
 
 class Result(NamedTuple):

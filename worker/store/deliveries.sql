@@ -3,7 +3,8 @@
 
 -- name: claim_deliveries
 -- Take what is due, oldest first, as much as each portal has room for, and of one subject only the first that is not
--- delivered. A portal that is left alone, or answered 410 at this address, gets nothing.
+-- delivered. A portal that is left alone, or answered 410 at this address, gets nothing. Each comes with the event that it
+-- tells of, and its trace: where that has none, as an end of a hold, the one that its payment's start came with.
 WITH due AS (
     SELECT d.outbox_id
     FROM unnest($1::text[], $2::text[], $3::integer[]) AS k (regie, target, room)
@@ -29,16 +30,31 @@ WITH due AS (
         FROM portals AS p
         WHERE p.regie = k.regie AND (p.paused_until > statement_timestamp() OR p.disabled_for = k.target)
     )
+),
+
+taken AS (
+    UPDATE deliveries AS d
+    SET
+        attempts = d.attempts + 1,
+        leased_until = clock_timestamp() + $4::interval,
+        tried_at = coalesce(d.tried_at, clock_timestamp())
+    WHERE d.outbox_id = ANY(ARRAY(SELECT outbox_id FROM due))
+    RETURNING d.outbox_id, d.attempts, d.own_failures
 )
 
-UPDATE deliveries AS d
-SET
-    attempts = d.attempts + 1,
-    leased_until = clock_timestamp() + $4::interval,
-    tried_at = coalesce(d.tried_at, clock_timestamp())
-FROM outbox AS o
-WHERE d.outbox_id = ANY(ARRAY(SELECT outbox_id FROM due)) AND o.id = d.outbox_id
-RETURNING o.id, o.regie, o.type, o.at, o.data, d.attempts, d.own_failures;
+SELECT o.id, o.regie, o.type, o.at, o.data, t.attempts, t.own_failures, e.id AS event_id, coalesce(e.trace, s.trace) AS trace
+FROM taken AS t
+INNER JOIN LATERAL (
+    SELECT x.id, x.regie, x.type, x.at, x.data, x.place FROM outbox AS x WHERE x.id = t.outbox_id OFFSET 0
+) AS o ON true
+LEFT JOIN LATERAL (SELECT x.id, x.trace FROM events AS x WHERE x.place = o.place OFFSET 0) AS e ON true
+LEFT JOIN LATERAL (
+    SELECT x.trace
+    FROM payments AS p
+    INNER JOIN LATERAL (SELECT y.trace FROM events AS y WHERE y.place = p.start_place OFFSET 0) AS x ON true
+    WHERE e.trace IS NULL AND p.regie = o.regie AND p.reference = o.data ->> 'payment'
+    OFFSET 0
+) AS s ON true;
 
 -- name: deliveries_waiting
 -- Whether something is due at one of these portals that nobody took for a while.

@@ -645,12 +645,12 @@ new_journal AS (
 ),
 
 new_outbox AS (
-    INSERT INTO outbox (regie, type, at, data)
-    SELECT n.regie, n.type, n.at, n.data
+    INSERT INTO outbox (place, regie, type, at, data)
+    SELECT n.place, n.regie, n.type, n.at, n.data
     FROM
         ROWS FROM (
-            json_to_recordset($12::text::json) AS (regie text, type text, at timestamptz, data jsonb)
-        ) WITH ORDINALITY AS n (regie, type, at, data, nth)
+            json_to_recordset($12::text::json) AS (place bigint, regie text, type text, at timestamptz, data jsonb)
+        ) WITH ORDINALITY AS n (place, regie, type, at, data, nth)
     ORDER BY n.nth
     RETURNING id, regie, data
 ),

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from schemas.decisions import Applied, Decision, Done, Dossier
 from schemas.events import DossierRestored, Event, EventType, NewEvent, Queue, RestoredRow, digest_of
@@ -525,7 +525,8 @@ def _decided(loaded: Loaded, found: _Found, event: Event) -> tuple[Decision, App
     (outcome,) = decision.outcomes
     rows_of = found.restoration.decision
     rows_of.journal = decision.journal
-    rows_of.effects = [*decision.effects, *rows_of.effects]
+    found_so = [structs.replace(effect, place=event.place) for effect in rows_of.effects]
+    rows_of.effects = [*decision.effects, *found_so]
     return rows_of, outcome
 
 

@@ -233,6 +233,7 @@ class Office:
             assert not (payment.hold_over and any(line.held for line in payment.lines))
         assert all(row.reason for row in self.dossier.invoices.values() if row.state is not None)
         assert all(effect.data.get("reason") or "kind" in effect.data for effect in decision.effects)
+        assert all(effect.place in places for effect in decision.effects)
 
     # what is seen
 

@@ -94,6 +94,18 @@ def test_effects_tell_the_portal(office: Office) -> None:
     ]
 
 
+def test_an_effect_names_the_event_that_caused_it() -> None:
+    """So that its trace goes with it: of two changes by one event both, and never a later event's."""
+    office = Office(notify=True)
+    office.issue("F", 900)
+    office.start("P", {"F": 900})
+    office.later(HOLD)
+    office.time_out("P")
+    caused = {(entry.place, entry.after) for entry in office.journal if entry.invoice_id is not None}
+    assert {(effect.place, effect.data["state"]) for effect in office.effects} == caused
+    assert len(caused) == 3
+
+
 def test_an_effect_carries_what_the_contract_promises() -> None:
     """Its body's keys, with the payment's reference and when the invoice is payable again."""
     office = Office(notify=True)

@@ -9,7 +9,7 @@ from worker.web.cloudevents import SHAPES, STRUCTURED
 from worker.web.contracts.describing import JSON
 from worker.web.contracts.events import about, add_event, add_notification, shapes
 from worker.web.contracts.examples import EVENTS, NOTIFICATIONS_TOLD
-from worker.web.contracts.openapi import ABOUT, HOOK_HEADERS, HOOKS, TAGS
+from worker.web.contracts.openapi import ABOUT, HOOK_HEADERS, HOOKS, TAGS, TRACE_HEADERS
 from worker.web.contracts.shapes import Schema, Shapes
 
 BINDING: Final = {"http": {"method": "POST", "bindingVersion": "0.3.0"}}
@@ -96,7 +96,9 @@ def _notification(found: Shapes, kind: NotificationType) -> dict[str, Any]:
         "contentType": JSON,
         "headers": {
             "type": "object",
-            "properties": {name: {"type": "string", "description": said} for name, said in HOOK_HEADERS.items()},
+            "properties": {
+                name: {"type": "string", "description": said} for name, said in (HOOK_HEADERS | TRACE_HEADERS).items()
+            },
             "required": list(HOOK_HEADERS),
         },
         "payload": add_notification(found, kind),

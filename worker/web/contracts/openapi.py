@@ -53,6 +53,10 @@ HOOK_HEADERS: Final = {
     "webhook-timestamp": "When this attempt was made, in seconds since 1970.",
     "webhook-signature": "`v1,` and the HMAC-SHA256 in base64; while a secret changes two of them, a space between.",
 }
+TRACE_HEADERS: Final = {
+    "traceparent": "The W3C trace of the event that the change came from, or of its payment's start, if there is one.",
+}
+"""Headers that a notification may have."""
 
 
 def openapi() -> dict[str, Any]:
@@ -192,8 +196,14 @@ def _webhook(found: Shapes, kind: NotificationType) -> dict[str, Any]:
         "summary": HOOKS[kind],
         "security": [],
         "parameters": [
-            {"name": name, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
-            for name, about in HOOK_HEADERS.items()
+            {
+                "name": name,
+                "in": "header",
+                "required": name in HOOK_HEADERS,
+                "description": about,
+                "schema": {"type": "string"},
+            }
+            for name, about in (HOOK_HEADERS | TRACE_HEADERS).items()
         ],
         "requestBody": {
             "required": True,
