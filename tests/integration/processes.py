@@ -56,6 +56,11 @@ class Process:
             assert self.running.returncode is None, self.log.read_text()
             await asyncio.sleep(0.02)
 
+    async def kill(self) -> None:
+        """End it at once: kill -9."""
+        self.running.kill()
+        await self.running.wait()
+
     async def stop(self) -> int:
         """Ask it to end, and answer its exit code."""
         self.running.send_signal(signal.SIGTERM)
@@ -64,11 +69,18 @@ class Process:
 
 @asynccontextmanager
 async def lettrage(
-    role: str, folder: Path, database_url: str, redis_url: str, *, hold: str = "30m", metrics_port: int | None = None
+    role: str,
+    folder: Path,
+    database_url: str,
+    redis_url: str,
+    *,
+    hold: str = "30m",
+    portal: str = "",
+    metrics_port: int | None = None,
 ) -> AsyncIterator[Process]:
-    """Run a worker or a clock; killed at the end if it still runs."""
+    """Run a worker or a clock, the régie with this `[regie.portal]`; killed at the end if it still runs."""
     config = folder / "lettrage.toml"
-    config.write_text(CONFIG.format(hold=hold))
+    config.write_text(CONFIG.format(hold=hold) + portal)
     environ = {
         **os.environ,
         "DATABASE_URL": database_url,

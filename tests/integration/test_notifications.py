@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,13 +20,14 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from schemas.records import Policy
+from tests.integration.processes import lettrage
 from tests.integration.worlds import HOLD, REGIE, drained, issued, settled, started
 from tests.integration.worlds import PostgresWorld as World
 from worker.app import _count_notification
 from worker.domain.decide import decide
 from worker.notifier import Notifier
 from worker.portals.port import Attempt, DueNotification, PortalConfig
-from worker.portals.sending import AT_ONCE, Portal
+from worker.portals.sending import AT_ONCE, ATTEMPT_SECONDS, Portal
 from worker.store import deliveries as stored
 from worker.store.deliveries import Deliveries, Result, Room, notifications
 from worker.store.postgres import PostgresStore
@@ -389,6 +392,35 @@ async def test_what_was_sent_and_not_marked_is_sent_again_under_its_id(
 
             await until(again)
     assert [name for name, _ in portal.heard] == [portal.heard[0][0]] * 2
+
+
+async def test_a_worker_that_is_killed_while_it_tells_leaves_it_to_another(
+    world: World, tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    """Real processes, kill -9 while the portal hangs: another tells it once its lease is over, under its id."""
+    await change(world, "F-1", times=1)
+    async with listening() as portal:
+        portal.hangs = True
+        block = f'[regie.portal]\nurl = "{portal.url}"\nsecret = "{SECRET}"\nprivate = true'
+        run = partial(lettrage, folder=tmp_path, database_url=database_url, redis_url=redis_url, portal=block)
+        async with run("worker") as killed:
+            await until(lambda: bool(portal.requests))
+            await killed.kill()
+        portal.hangs = False
+        (lease,) = await world.rows("SELECT leased_until - tried_at FROM deliveries")
+        assert timedelta(seconds=ATTEMPT_SECONDS) < lease[0] < timedelta(seconds=21)
+        await world.rows("UPDATE deliveries SET leased_until = 'infinity'")  # no time passes while processes start
+        async with run("worker") as another, run("clock") as clock:
+            await another.until_logged("process_ready")
+            await clock.until_logged("process_ready")
+            await asyncio.sleep(1)
+            assert len(portal.requests) == 1
+            over = "UPDATE deliveries SET leased_until = clock_timestamp() + interval '1 s' RETURNING leased_until"
+            (end,) = await world.rows(over)
+            await until(lambda: all_told(world))
+    assert [headers["webhook-id"] for headers, _ in portal.requests] == [portal.heard[0][0]] * 2
+    kept = "SELECT outcome, at - milliseconds * interval '1 ms' >= $1 FROM delivery_attempts"
+    assert [tuple(row) for row in await world.rows(kept, end[0])] == [("delivered", True)]
 
 
 async def test_a_first_attempt_under_way_has_not_failed(world: World, database_url: str) -> None:
