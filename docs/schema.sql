@@ -275,7 +275,7 @@ CREATE TABLE public.outbox (
 
 COMMENT ON TABLE public.outbox IS 'What the régie''s portal is to be told, written with the change itself.';
 
-COMMENT ON COLUMN public.outbox.place IS 'The event that made the change. NULL: a version before 0007 wrote it.';
+COMMENT ON COLUMN public.outbox.place IS 'The event that made the change. NULL: a version before 0008 wrote it.';
 
 ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_id_seq

@@ -2,4 +2,4 @@
 
 -- NULL in what is there, and in what an older version writes beside this one.
 ALTER TABLE outbox ADD COLUMN place bigint;
-COMMENT ON COLUMN outbox.place IS 'The event that made the change. NULL: a version before 0007 wrote it.';
+COMMENT ON COLUMN outbox.place IS 'The event that made the change. NULL: a version before 0008 wrote it.';
