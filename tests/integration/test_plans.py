@@ -17,8 +17,10 @@ import pytest
 
 from tests.conftest import database
 from tests.integration.worlds import POLICY, REGIE
-from worker.store import postgres, replays, resolutions, retention
+from worker.doctor import database as doctor
+from worker.store import deliveries, gauges, postgres, replays, resolutions, retention
 from worker.store import views as reading
+from worker.store.gauges import Gauges
 from worker.store.postgres import PostgresStore
 from worker.store.rows import json_text, numbers
 from worker.store.views import Views
@@ -74,10 +76,14 @@ SELECT id, payable_again_at FROM payments WHERE NOT hold_over;
 INSERT INTO asks (gateway_reference_id, regie, gateway_reference, called_at, due_at)
 SELECT id, 'enfance', gateway_reference, now(), CASE WHEN id % 10 <> 0 THEN now() + interval '1 hour' END
 FROM gateway_references;
-INSERT INTO outbox (regie, type, at, data)
-SELECT 'enfance', 'invoice.paid', now() - interval '1 day', '{}' FROM generate_series(1, $1::int) AS n;
+INSERT INTO outbox (place, regie, type, at, data)
+SELECT n, 'enfance', 'invoice.paid', now() - interval '1 day', jsonb_build_object('payment', 'P' || n)
+FROM generate_series(1, $1::int) AS n;
 INSERT INTO deliveries (outbox_id, regie, subject, due_at)
-SELECT id, 'enfance', 'invoice ' || id, now() + interval '1 hour' FROM outbox WHERE id % 10 = 0;
+SELECT id, 'enfance', 'invoice ' || id, now() + CASE WHEN id % 1000 = 0 THEN -1 ELSE 1 END * interval '1 hour'
+FROM outbox WHERE id % 10 = 0;
+INSERT INTO delivery_attempts (outbox_id, outcome, status, milliseconds)
+SELECT id, 'delivered', 204, 5 FROM outbox WHERE id % 10 <> 0;
 INSERT INTO pending (place, queue, type, regie, subject)
 SELECT n, CASE WHEN n % 2 = 0 THEN 'payment-started' ELSE 'gateway-callback' END,
     CASE WHEN n % 2 = 0 THEN 'fr.lettrage.payment.started.v1' ELSE 'fr.lettrage.gateway.callback.v1' END,
@@ -389,6 +395,55 @@ async def test_notifications_that_are_over_are_found_page_by_page(explain: Expla
     assert_looked_up(told, 3_000, "outbox_pkey")
     unknown = await explain(retention.QUERIES.unknown_references, TOMORROW, 500)
     assert_looked_up(unknown, 3_000, "asks_unknown")
+
+
+AT_ONCE = 4
+"""Notifications that one claim takes for a portal."""
+
+
+async def test_a_claim_of_notifications_costs_the_same_whatever_was_told(explain: Explainer) -> None:
+    """What is due, each looked up with its event and the start of its payment: neither what was told nor what waits."""
+    portal = [REGIE], ["x"]
+    claimed = await explain(deliveries.QUERIES.claim_deliveries, *portal, [AT_ONCE], LEASE)
+    indexes = ("deliveries_due", "deliveries_subject", "outbox_pkey", "events_pkey", "payments_regie_reference_key")
+    assert_looked_up(claimed, 6 * PAGES_A_ROW * AT_ONCE, *indexes)
+    assert claimed.root["Actual Rows"] == AT_ONCE
+    waiting = await explain(deliveries.QUERIES.deliveries_waiting, *portal, timedelta(0))
+    assert_looked_up(waiting, 30, "deliveries_due", "deliveries_subject")
+
+
+async def test_an_idle_claim_of_notifications_touches_a_few_pages(explain: Explainer) -> None:
+    """A portal whose notifications are all told, or put off, though others have many."""
+    nothing = await explain(deliveries.QUERIES.claim_deliveries, ["cantine"], ["x"], [AT_ONCE], LEASE)
+    assert_looked_up(nothing, 12, "deliveries_due")
+
+
+async def test_the_ends_of_attempts_are_kept_by_their_keys(explain: Explainer) -> None:
+    """Of what was told, and of what was not and is put off with what follows it."""
+    some = [10 * key for key in ids(explain.size // 10, count=AT_ONCE)]
+    ended = await explain(deliveries.QUERIES.end_deliveries, some)
+    assert_looked_up(ended, 4 * PAGES_A_ROW * AT_ONCE, "deliveries_pkey", "deliveries_subject")
+    again = await explain(deliveries.QUERIES.retry_deliveries, some, [1] * AT_ONCE, [5.0] * AT_ONCE, LEASE, 5)
+    assert_looked_up(again, 4 * PAGES_A_ROW * AT_ONCE, "deliveries_pkey")
+    followers = await explain(deliveries.QUERIES.put_off_followers, some)
+    assert_looked_up(followers, 4 * PAGES_A_ROW * AT_ONCE, "deliveries_pkey", "deliveries_subject")
+
+
+async def test_a_scrape_reads_what_is_not_delivered_alone(filled: tuple[str, int]) -> None:
+    """Once, and of all that was ever told the oldest of each régie that waits; the doctor likewise."""
+    read = await Gauges.open(filled[0])
+    scraped = await Explainer(read._pool, filled[1])(gauges.QUERIES.undelivered)
+    await read.close()
+    assert scraped.scanned <= {"deliveries", "portals", *SMALL_TABLES}, scraped.text
+    async with doctor.connected(filled[0]) as connection:
+        explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {doctor.QUERIES.notifications}")
+    told = Plan(json.loads(explained)[0])
+    assert told.scanned <= {"deliveries", "portals"}, told.text
+    for plan in (scraped, told):
+        rows = [
+            node["Actual Rows"] * node["Actual Loops"] for node in plan.nodes if node.get("Relation Name") == "outbox"
+        ]
+        assert rows == [1], plan.text
 
 
 async def test_a_replay_reads_its_events_page_by_page(explain: Explainer) -> None:

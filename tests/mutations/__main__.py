@@ -18,7 +18,7 @@ from queue import Queue
 from tests.mutations.catalogue import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("worker", "schemas", "jobs", "monitoring", "tests", "pyproject.toml")
+COPIED = ("worker", "schemas", "jobs", "monitoring", "examples", "tests", "pyproject.toml")
 FAILED = 1
 """pytest's exit code for a test that failed; a broken import is another, and proves nothing."""
 SIDE_BY_SIDE = min(4, os.cpu_count() or 1)

@@ -940,6 +940,167 @@ BLANKED = (
     ),
 )
 
+DELIVERIES, DOCTOR, GAUGES_SQL = "worker/store/deliveries.sql", "worker/doctor/portals.py", "worker/store/metrics.sql"
+PORTALS = "tests/integration/test_notifications.py::test_"
+EXAMINED = ("tests/integration/test_doctor.py::test_a_portal_that_is_not_told_is_found",)
+MEASURED = "tests/integration/test_metrics.py::test_"
+NOTIFIED = (
+    Mutation(
+        "a lease keeps nobody from telling the same",
+        DELIVERIES,
+        "AND x.due_at <= statement_timestamp()\n            AND x.leased_until <= statement_timestamp()\n",
+        "AND x.due_at <= statement_timestamp()\n",
+        (PORTALS + "what_was_sent_and_not_marked_is_sent_again_under_its_id",),
+    ),
+    Mutation(
+        "a lease ends while its worker still tells",
+        "worker/store/deliveries.py",
+        "LEASE: Final = timedelta(seconds=20)",
+        "LEASE: Final = timedelta(seconds=10)",
+        (PORTALS + "a_worker_that_is_killed_while_it_tells_leaves_it_to_another",),
+    ),
+    Mutation(
+        "what a killed worker told is nobody's",
+        DELIVERIES,
+        "attempts = d.attempts + 1,\n        leased_until = clock_timestamp() + $4::interval,",
+        "attempts = d.attempts + 1,\n        leased_until = clock_timestamp() + $4::interval + interval '1 day',",
+        (PORTALS + "what_was_sent_and_not_marked_is_sent_again_under_its_id",),
+    ),
+    Mutation(
+        "each attempt has an id of its own",
+        "worker/portals/port.py",
+        "return webhook_id(self.id, self.at)",
+        "return webhook_id(self.attempts, self.at)",
+        (PORTALS + "what_was_sent_and_not_marked_is_sent_again_under_its_id",),
+    ),
+    Mutation(
+        "a claim looks at all that is due",
+        DELIVERIES,
+        "ORDER BY x.due_at, x.outbox_id",
+        "ORDER BY x.attempts, x.due_at, x.outbox_id",
+        ("tests/integration/test_plans.py::test_a_claim_of_notifications_costs_the_same_whatever_was_told[100k]",),
+    ),
+    Mutation(
+        "no trace goes to the portal",
+        "worker/portals/sending.py",
+        "if due.trace is not None:",
+        "if False:",
+        (PORTALS + "the_trace_of_the_event_goes_with_what_is_told_of_it",),
+    ),
+    Mutation(
+        "a hold's end is of no trace",
+        DELIVERIES,
+        "coalesce(e.trace, s.trace) AS trace",
+        "e.trace",
+        (PORTALS + "the_trace_of_the_event_goes_with_what_is_told_of_it",),
+    ),
+    Mutation(
+        "the portal's spans are not below the telling's",
+        "worker/notifier.py",
+        "portal.send(structs.replace(due, trace=trace))",
+        "portal.send(due)",
+        ("tests/integration/test_tracing.py::test_what_a_portal_is_told_is_of_the_same_trace",),
+    ),
+    Mutation(
+        "what is told does not know its event",
+        CASE,
+        "Effect(place=self.place,",
+        "Effect(place=None,",
+        (WRITTEN + "an_effect_names_the_event_that_caused_it",),
+    ),
+    Mutation(
+        "what a replay tells of a discrepancy does not know its event",
+        "worker/store/replays.py",
+        "structs.replace(effect, place=event.place)",
+        "effect",
+        (REPLAYS + "what_was_tampered_with_is_put_right",),
+    ),
+    Mutation(
+        "a failed attempt is nothing to look at",
+        "worker/app.py",
+        'log.warning("notification_failed"',
+        'log.info("notification_failed"',
+        (PORTALS + "an_attempt_that_failed_is_a_warning_with_ids_and_nothing_secret",),
+    ),
+    Mutation(
+        "a failed attempt is logged without its ids",
+        "worker/notifier.py",
+        "with logs.telling(due), TRACING",
+        "with TRACING",
+        (PORTALS + "an_attempt_that_failed_is_a_warning_with_ids_and_nothing_secret",),
+    ),
+    Mutation(
+        "an attempt under way is counted as failed",
+        GAUGES_SQL,
+        "attempts > (leased_until > clock_timestamp())::integer AS failed",
+        "attempts > 0 AS failed",
+        (MEASURED + "undelivered_notifications_are_counted_by_what_became_of_them",),
+    ),
+    Mutation(
+        "an attempt under way is listed as failed",
+        DELIVERIES,
+        "d.attempts > (d.leased_until > clock_timestamp())::integer",
+        "d.attempts > 0",
+        (PORTALS + "a_first_attempt_under_way_has_not_failed",),
+    ),
+    Mutation(
+        "what was given up still waits",
+        GAUGES_SQL,
+        "min(outbox_id) FILTER (WHERE NOT given_up) AS oldest",
+        "min(outbox_id) AS oldest",
+        (MEASURED + "the_oldest_notification_that_waits_is_seen_though_its_regie_left",),
+    ),
+    Mutation(
+        "the doctor does not see that a portal is gone",
+        DOCTOR,
+        'row["disabled_for"] == target_of(portal.url)',
+        "False",
+        EXAMINED,
+    ),
+    Mutation(
+        "a portal that moved is gone for the doctor",
+        DOCTOR,
+        'row["disabled_for"] == target_of(portal.url)',
+        'row["disabled_for"] is not None',
+        EXAMINED,
+    ),
+    Mutation(
+        "the doctor does not see that a portal fails",
+        DOCTOR,
+        'elif row["failing"]:',
+        "elif False:",
+        EXAMINED,
+    ),
+    Mutation(
+        "the doctor takes what is being sent for nobody's",
+        DOCTOR,
+        ' and not row["sending"]',
+        "",
+        EXAMINED,
+    ),
+    Mutation(
+        "the doctor does not see what nobody sends",
+        DOCTOR,
+        'elif row["oldest_seconds"] > LATE_SECONDS and',
+        "elif False and",
+        EXAMINED,
+    ),
+    Mutation(
+        "the doctor does not see what waits for who left",
+        DOCTOR,
+        '    if row["waiting"]:\n        code',
+        "    if False:\n        code",
+        EXAMINED,
+    ),
+    Mutation(
+        "the doctor does not see what was given up",
+        DOCTOR,
+        '    if row["given_up"]:\n',
+        "    if False:\n",
+        EXAMINED,
+    ),
+)
+
 MUTATIONS: tuple[Mutation, ...] = (
     *IDENTITY,
     *SUMMED,
@@ -951,4 +1112,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *PROVED,
     *REPLAYED,
     *BLANKED,
+    *NOTIFIED,
 )
