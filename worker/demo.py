@@ -119,7 +119,7 @@ class Demo:
     def __init__(self, installation: Installation, lettrage: Lettrage) -> None:
         self.installation = installation
         self.lettrage = lettrage
-        self.watch = Watch(lettrage, INVOICES, self._tell_change)
+        self.watch = Watch(lettrage, INVOICES, self._tell_change, self._tell_unproven)
         self.payments: dict[str, str] = {}
         self._began = time.monotonic()
 
@@ -143,7 +143,8 @@ class Demo:
         _say(f"  Lettrage           {addresses.lettrage}/readyz  {addresses.lettrage}/metrics")
         token = self.installation.token
         _say(f"  Its API            curl -H 'Authorization: Bearer {token}' {addresses.lettrage}/v1/regies\n")
-        _say(f"Holds last {HOLD_SECONDS} s here, 30 min by default: what is not paid is payable again then.\n")
+        _say(f"Holds last {HOLD_SECONDS} s here, 30 min by default: what is not paid is payable again then.")
+        _say(f"Times below are this machine's ({datetime.now().astimezone():%Z}), on the pages those of Paris.\n")
         await self.lettrage.issue(INVOICES, addresses.portal)
         await _until(self._all_known, READY_SECONDS, "the invoices were not applied")
         await _until(self._portal_answers, READY_SECONDS, "the portal does not answer")
@@ -210,6 +211,12 @@ class Demo:
         way = f"{change['from'] or 'new':>10} → {change['to']:10}"
         of = f"  payment {change['payment']}" if change["payment"] else ""
         click.echo(f"{at:%H:%M:%S}  {invoice.number}  {way}  {change['reason']}{of}")
+
+    def _tell_unproven(self, regie: str, found: Change) -> None:
+        detail = found["detail"]
+        claimed = found["payment"] or detail["gateway_reference"]
+        what = "a callback that proves nothing: kept, counted, no invoice changed"
+        click.echo(f"{datetime.now().astimezone():%H:%M:%S}  {regie}  {what}  {detail['why']}  payment {claimed}")
 
 
 def _good_end(payment: dict[str, Any], history: list[dict[str, Any]]) -> str:

@@ -64,6 +64,7 @@ Payez, faites-vous refuser, annulez, ou fermez la fenêtre de la banque.</p></se
 </fieldset><button>Appliquer</button></form></section>
 </div>
 <section class="ways" aria-labelledby="chemins"><h2 id="chemins">3. Regardez les factures</h2>
+<p>Les heures sont celles de Paris.</p>
 <noscript><p><a href="/">Actualiser</a></p></noscript>
 <div id="factures">{invoices}</div></section>
 </main>
@@ -92,6 +93,23 @@ def _choice(name: str, words: str, is_chosen: bool) -> str:  # noqa: FBT001 (the
 def invoices_part(invoices: Iterable[Mapping[str, Any]]) -> str:
     """Write the invoices, each with its way."""
     return "".join(map(_invoice, invoices)) or "<p>Aucune facture encore.</p>"
+
+
+def unproven_part(discrepancies: Iterable[Mapping[str, Any]]) -> str:
+    """Write which notifications came and proved nothing; nothing when none did."""
+    items = "".join(map(_unproven, discrepancies))
+    return (
+        f'<section class="unproven" aria-label="Notifications sans preuve"><ol>{items}</ol></section>' if items else ""
+    )
+
+
+def _unproven(discrepancy: Mapping[str, Any]) -> str:
+    detail = discrepancy["detail"]
+    times = "" if detail.get("count", "1") == "1" else f" ({escape(detail['count'])} fois)"
+    named = discrepancy["payment"] or detail.get("gateway_reference") or "inconnu"
+    return f"""<li><time>{_time(discrepancy["opened_at"])}</time> {escape(discrepancy["regie_label"])} : notification
+sans preuve reçue{times}, paiement {escape(named)} <span>Gardée et comptée, mais elle n’a changé aucune facture
+(<code>{escape(detail.get("why", ""))}</code>).</span></li>"""
 
 
 def _invoice(invoice: Mapping[str, Any]) -> str:

@@ -73,7 +73,8 @@ class Panel:
 
     async def _invoices(self) -> str:
         try:
-            return pages.invoices_part(await self._watch.invoices())
+            unproven, invoices = await asyncio.gather(self._watch.unproven(), self._watch.invoices())
+            return pages.unproven_part(unproven) + pages.invoices_part(invoices)
         except (aiohttp.ClientError, TimeoutError):
             return pages.SILENT
 

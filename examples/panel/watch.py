@@ -10,6 +10,9 @@ import aiohttp
 VIEWS = ("payable", "history", "direct_debit")
 SHOWN = 30
 """Invoices on the page; those that changed last come first."""
+UNPROVEN = "unverified_callback"
+SHOWN_UNPROVEN = 5
+"""Callbacks on the page that proved nothing."""
 
 
 @dataclass
@@ -33,6 +36,16 @@ class Watch:
         for key, invoice in found.items():
             invoice["history"] = await self._history(key, invoice["version"])
         return sorted(found.values(), key=_changed, reverse=True)[:SHOWN]
+
+    async def unproven(self) -> list[dict[str, Any]]:
+        """Callbacks that came and proved nothing, each with its régie's `label`; the last one first."""
+        found = []
+        for regie in (await self._get("/v1/regies"))["items"]:
+            discrepancies = await self._get(f"/v1/regies/{regie['code']}/discrepancies", {"state": "open"})
+            found += [
+                each | {"regie_label": regie["label"]} for each in discrepancies["items"] if each["kind"] == UNPROVEN
+            ]
+        return sorted(found, key=lambda each: str(each["opened_at"]), reverse=True)[:SHOWN_UNPROVEN]
 
     async def _history(self, key: tuple[str, str], version: int) -> list[dict[str, Any]]:
         known = self._histories.get(key)

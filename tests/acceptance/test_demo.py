@@ -1,10 +1,12 @@
 """`lettrage demo`: the whole installation, as a new user meets it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple
@@ -96,6 +98,20 @@ def test_a_signal_stops_everything_that_it_started(folder: Path, stop: signal.Si
     demo.send_signal(stop)
     assert demo.wait(STOP_SECONDS) == 0, said + until(demo, "words that it never says")
     assert left_behind(folder) == []
+
+
+@pytest.mark.timeout(300)
+def test_a_forged_callback_is_told_to_change_nothing(folder: Path) -> None:
+    """Whoever tries one sees that it came, and what became of it."""
+    demo = started(folder)
+    found = re.search(r"Lettrage +http://([^/]+)/readyz", until(demo, "/readyz"))
+    assert found is not None
+    until(demo, "goes to the gateway")
+    with urllib.request.urlopen(f"http://{found[1]}/v1/callbacks/restauration?transaction_id=FORGED&ok=1"):
+        told = until(demo, "FORGED").splitlines()[-1]
+    assert "restauration  a callback that proves nothing: kept, counted, no invoice changed  signature_missing" in told
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(STOP_SECONDS) == 0
 
 
 def test_two_demos_at_once_have_ports_of_their_own() -> None:

@@ -48,6 +48,20 @@ def test_a_fault_is_chosen_and_the_invoice_is_followed(panel: Page, page: Page, 
     until(lambda: len(town.at_gateway(invoice)[0]["tries"]) == 2)
 
 
+def test_a_forged_notification_is_seen_to_change_nothing(panel: Page, page: Page, town: Town) -> None:
+    """The family cancels and a stranger says that it paid: that proves nothing, and the invoice is still in payment."""
+    invoice = town.owe(DIALLO, CHILDHOOD)
+    choose(panel, "est fausse")
+    go_to_bank(page, town, invoice)
+    page.get_by_role("button", name="Annuler", exact=True).click()
+    unproven = panel.get_by_role("region", name="Notifications sans preuve")
+    expect(unproven).to_contain_text(town.at_gateway(invoice)[0]["reference"])
+    expect(unproven).to_contain_text("elle n’a changé aucune facture")
+    way = panel.get_by_role("article").filter(has_text=invoice.number)
+    expect(way).to_contain_text("en paiement, payable à nouveau à")
+    expect(panel.get_by_text("Les heures sont celles de Paris.")).to_be_visible()
+
+
 def test_the_panel_is_for_everybody(panel: Page, judge: Judge) -> None:
     """Judged by axe, magnified to 400 %."""
     judge(panel, "panneau")

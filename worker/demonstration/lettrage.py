@@ -48,6 +48,11 @@ class Lettrage:
         found = await self._read(f"/v1/regies/{invoice.regie}/invoices/{invoice.number}/history")
         return list(found["items"]) if found else []
 
+    async def unproven(self, regie: str) -> list[dict[str, Any]]:
+        """Callbacks that this régie was sent and that prove nothing, as the open discrepancies that they are."""
+        found = await self._read(f"/v1/regies/{regie}/discrepancies?state=open")
+        return [each for each in found["items"] if each["kind"] == "unverified_callback"] if found else []
+
     async def payment(self, regie: str, reference: str) -> dict[str, Any]:
         """A payment as read."""
         found = await self._read(f"/v1/regies/{regie}/payments/{reference}")

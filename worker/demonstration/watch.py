@@ -18,12 +18,19 @@ class Watch:
     """What is known of each invoice, by number. `seen_payable_at`: first read payable after being in payment."""
 
     def __init__(
-        self, lettrage: Lettrage, invoices: Sequence[Invoice], tell: Callable[[Invoice, Change], None]
+        self,
+        lettrage: Lettrage,
+        invoices: Sequence[Invoice],
+        tell: Callable[[Invoice, Change], None],
+        tell_unproven: Callable[[str, Change], None],
     ) -> None:
         self._lettrage = lettrage
         self._invoices = invoices
+        self._regies = sorted({invoice.regie for invoice in invoices})
         self._tell = tell
+        self._tell_unproven = tell_unproven
         self._told: dict[str, int] = {}
+        self._counted: dict[str, str] = {}
         self.read: dict[str, dict[str, Any]] = {}
         self.seen_payable_at: dict[str, datetime] = {}
 
@@ -34,7 +41,17 @@ class Watch:
             news = [(invoice, change) for changes in found for invoice, change in changes]
             for invoice, change in sorted(news, key=_when):
                 self._tell(invoice, change)
+            for regie in self._regies:
+                await self._look_for_unproven(regie)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _look_for_unproven(self, regie: str) -> None:
+        """What came since the last look and proved nothing; it changed nothing, so that nobody else tells of it."""
+        for found in await self._lettrage.unproven(regie):
+            count = found["detail"]["count"]
+            if self._counted.get(found["id"]) != count:
+                self._counted[found["id"]] = count
+                self._tell_unproven(regie, found)
 
     async def _look(self, invoice: Invoice) -> list[tuple[Invoice, Change]]:
         """What changed since the last look."""
