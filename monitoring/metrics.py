@@ -153,6 +153,9 @@ STATE_GAUGES: Final = {
     "lost_events": StateGauge(
         "Of the latest 100000 events, those that neither wait nor have an outcome; always 0.", ()
     ),
+    "oldest_unsealed_event_seconds": StateGauge(
+        "Time since the oldest event was applied that no seal has yet; 0 without any.", ()
+    ),
     "state_age_seconds": StateGauge("How old the values are that each reading of the database gave.", ("reading",)),
 }
 

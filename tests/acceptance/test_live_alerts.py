@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,8 @@ from worker.embedded import Embedded
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 PATIENCE_SECONDS: Final = 180.0
+UNSEALED: Final = ("lettrage_oldest_unsealed_event_seconds) > 300", "lettrage_oldest_unsealed_event_seconds) > 5")
+"""The one threshold that is minutes."""
 SHORTENED: Final = {"2m": "10s", "10m": "30s", "30m": "40s", "1h": "40s"}
 """Windows of the alerts; those of the promises' budgets stay as they are."""
 SMALL_DISK: Final = "2m"
@@ -209,7 +211,8 @@ class Town:
 def shortened(rules: str) -> str:
     """The rules with the waits of their alerts shortened: a test cannot wait for an hour's trend."""
     promises, alerts = rules.split("  - name: lettrage\n")
-    alerts = re.sub(r"for: \w+", "for: 2s", alerts)
+    assert UNSEALED[0] in alerts
+    alerts = re.sub(r"for: \w+", "for: 2s", alerts).replace(*UNSEALED)
     return promises + "  - name: lettrage\n" + re.sub(r"\[(\w+)\]", lambda found: f"[{SHORTENED[found[1]]}]", alerts)
 
 
@@ -239,6 +242,25 @@ def test_a_clock_process_missing(town: Town) -> None:
     town.fires("LettrageProcessMissing", role="clock")
     town.start("clock")
     town.clears("LettrageProcessMissing", role="clock")
+
+
+def test_a_transaction_that_never_ends(town: Town, postgres: str) -> None:
+    """In another database of the server: nothing younger than it is sealed, until somebody ends it."""
+
+    def forget() -> None:
+        with suppress(asyncpg.PostgresError):
+            execute(postgres, "SELECT pg_current_xact_id(); SELECT pg_sleep(300)")
+
+    forgotten = threading.Thread(target=forget)
+    forgotten.start()
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND query LIKE '%(300)'"
+    try:
+        assert town.start_payment("enfance", "unsealed") == 200
+        town.fires("LettrageJournalUnsealed")
+    finally:
+        execute(postgres, end)
+        forgotten.join()
+    town.clears("LettrageJournalUnsealed")
 
 
 def test_a_portal_that_answers_500(town: Town) -> None:

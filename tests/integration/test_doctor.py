@@ -529,6 +529,21 @@ async def test_events_that_nobody_applies_are_told(
     assert "lettrage" in found(checks, name).mend
 
 
+@pytest.mark.parametrize(("age", "status"), [("1 minute", Status.OK), ("6 minutes", Status.WARNING)])
+async def test_a_journal_that_nobody_seals_is_told(look: Examine, database_url: str, age: str, status: Status) -> None:
+    """What was applied a while ago has no seal."""
+    await execute(
+        database_url,
+        f"""
+        INSERT INTO outcomes (place, outcome, reason, decided_at, policy_version)
+        VALUES (1, 'applied', 'issued', clock_timestamp() - interval '{age}', 1)
+        """,
+    )
+    check = found(await look(), "seals")
+    assert check.status is status
+    assert status is Status.OK or "journal-unsealed.md" in check.mend
+
+
 @pytest.mark.parametrize(
     ("behind", "status", "what"),
     [

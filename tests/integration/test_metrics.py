@@ -17,6 +17,7 @@ from tests.integration.processes import free_port, started
 from worker.reconcile import Reconciler
 from worker.store.gauges import COUNTED, Gauges
 from worker.store.postgres import PostgresStore
+from worker.store.seals import Sealer
 
 REGIES = {
     "enfance": Policy(label="Enfance", gateway="dummy", mode="test"),
@@ -196,6 +197,23 @@ async def test_an_event_that_neither_waits_nor_has_an_outcome_is_lost_and_told(
     assert (await read(gauges))["lost_events",] == 0
     await store.pool.execute("DELETE FROM pending WHERE NOT parked")
     assert (await read(gauges))["lost_events",] == 1
+
+
+async def test_what_was_applied_and_is_not_sealed_shows_its_age(store: PostgresStore, gauges: Gauges) -> None:
+    """The oldest counts, from its application on; what waits is not to be sealed yet, what is sealed is no more."""
+    await store.record([started("P-1")])
+    assert (await read(gauges))["oldest_unsealed_event_seconds",] == 0
+    await reconcile(store, started("P-2"))
+    await reconcile(store, started("P-3"))
+    await store.pool.execute(
+        "UPDATE outcomes SET decided_at = now() - interval '10 min' WHERE place = (SELECT min(place) FROM outcomes)"
+    )
+    assert 600 <= (await read(gauges))["oldest_unsealed_event_seconds",] < 700
+    sealer = Sealer(store.pool)
+    async with asyncio.timeout(15):
+        while (await read(gauges))["oldest_unsealed_event_seconds",]:
+            await sealer.seal()
+    assert await store.pool.fetchval("SELECT sum(cardinality(places)) FROM seals") == 3
 
 
 async def open_discrepancies(store: PostgresStore, **cents: int) -> None:

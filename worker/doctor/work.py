@@ -7,6 +7,7 @@ from worker.doctor.check import Check, failed, ok, warning
 from worker.doctor.database import QUERIES, Connection, Row
 from worker.doctor.portals import portals
 from worker.settings import Settings
+from worker.store.gauges import QUERIES as STATE
 
 PROCESSES: Final = {
     "web": "nobody takes events or callbacks",
@@ -17,6 +18,8 @@ PROCESSES: Final = {
 SHOWN_AS: Final = {"web": "lettrage web", "worker": "lettrage worker", "clock": "lettrage clock"}
 OVERDUE_SECONDS: Final = 10.0
 """A sweep of 100,000 holds due at once takes less."""
+UNSEALED_SECONDS: Final = 300.0
+"""Clocks seal once a second; a large import, or a first upgrade, is sealed in minutes."""
 LATE_SECONDS: Final = 60.0
 """An event that waits longer is not merely queueing."""
 BEHIND_SECONDS: Final = 30.0
@@ -32,6 +35,7 @@ async def work(connection: Connection, settings: Settings, alive: Collection[str
     pending = await connection.fetchrow(QUERIES.pending)
     assert holds is not None
     assert pending is not None
+    unsealed = await connection.fetchval(STATE.unsealed)
     known = [row["code"] for row in await connection.fetch(QUERIES.regies)]
     untold = await connection.fetch(QUERIES.notifications)
     clocks = await connection.fetch(QUERIES.clocks)
@@ -40,6 +44,7 @@ async def work(connection: Connection, settings: Settings, alive: Collection[str
         *processes(running),
         overdue(holds),
         *waiting(pending),
+        sealing(unsealed),
         *departed(known, settings),
         *portals(untold, settings),
         *client_clocks(clocks),
@@ -74,6 +79,14 @@ def waiting(row: Row) -> Iterator[Check]:
     if row["parked"]:
         mend = "`lettrage events list --parked` says why; they are kept until somebody has seen to it"
         yield failed("parked_events", f"{row['parked']} failed too often and wait for a person", mend)
+
+
+def sealing(oldest_seconds: float) -> Check:
+    """Whether what was applied is sealed."""
+    if oldest_seconds < UNSEALED_SECONDS:
+        return ok("seals", "the journal is sealed")
+    what = f"what was applied {oldest_seconds:.0f} s ago has no seal: a journal that is rewritten would not show"
+    return warning("seals", what, "see that `lettrage clock` runs, and monitoring/runbooks/journal-unsealed.md")
 
 
 def departed(known: Iterable[str], settings: Settings) -> Iterator[Check]:

@@ -141,6 +141,11 @@ def _processes(rows: Iterable[Row]) -> Iterator[Sample]:
         yield Sample("process_connections", (role,), connected.get(role, 0.0))
 
 
+def _unsealed(rows: Iterable[Row]) -> Iterator[Sample]:
+    for row in rows:
+        yield Sample("oldest_unsealed_event_seconds", (), max(0.0, _number(row["oldest_seconds"])))
+
+
 def _lost(rows: Iterable[Row]) -> Iterator[Sample]:
     for row in rows:
         yield Sample("lost_events", (), _number(row["lost"]))
@@ -171,6 +176,7 @@ _SAMPLES: Final[dict[str, Samples]] = {
     "discrepancies": _discrepancies,
     "oldest_discrepancies": _oldest_discrepancies,
     "undelivered": _undelivered,
+    "unsealed": _unsealed,
     "invoices": _invoices,
     "payments": _payments,
     "oldest_holds": _oldest_holds,

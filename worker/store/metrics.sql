@@ -145,6 +145,16 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND application_name IN ('lettrage web', 'lettrage worker', 'lettrage clock')
 GROUP BY application_name;
 
+-- name: unsealed
+-- How long the oldest of what was applied has waited for its seal: the first of an index after where the chains end.
+SELECT coalesce(extract(epoch FROM clock_timestamp() - (
+    SELECT o.decided_at
+    FROM outcomes AS o
+    WHERE o.applied_seq > (SELECT coalesce(max(c.last_seq), 0) FROM chains AS c)
+    ORDER BY o.applied_seq
+    LIMIT 1
+)), 0)::float8 AS oldest_seconds;
+
 -- name: lost
 -- Of the latest 100,000 events, those with neither an outcome nor a place among the pending ones: there is never one.
 SELECT count(*) AS lost
