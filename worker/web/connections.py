@@ -23,6 +23,9 @@ REQUEST_SECONDS: Final = 60.0
 """From its headers to the end of its answer: body, commit, wait, and a reader who takes his time."""
 LINGER_SECONDS: Final = 5.0
 """How long the rest of a refused body is read, so that the refusal is read too."""
+LEAVE_SECONDS: Final = 1.0
+"""How long a process that ends still answers on the connections it has: who keeps one busy is told, not cut off."""
+LOOK_SECONDS: Final = 0.02
 SWEEP_SECONDS: Final = 1.0
 """Between two looks at who is too slow."""
 MAX_HEADER_BYTES: Final = 8190
@@ -60,6 +63,14 @@ class Connection(RequestHandler):
         elif now - self.awaited_since > REQUEST_SECONDS:
             self._abort()
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; one that is given while the process ends is the connection's last, and says so."""
+        if isinstance(self._manager, Connections) and self._manager.leaving:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
     def _abort(self) -> None:
         """Close without waiting for whoever does not read what was written."""
         transport = self.transport
@@ -87,6 +98,9 @@ class Connection(RequestHandler):
 class Connections(web.Server):
     """The server that makes them."""
 
+    leaving = False
+    """Whether every answer is its connection's last."""
+
     def __call__(self) -> RequestHandler:
         """Make the next one."""
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -99,6 +113,13 @@ class Connections(web.Server):
             for connection in self.connections:
                 if isinstance(connection, Connection):
                     connection.hang_up_if_slow(now)
+
+    async def leave(self) -> None:
+        """Answer what comes on the connections there are, for a moment: cut off, a request's fate would be unknown."""
+        self.leaving = True
+        end = self._loop.time() + LEAVE_SECONDS
+        while self.connections and self._loop.time() < end:  # noqa: ASYNC110 (connections come and go without an event)
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class Runner(web.AppRunner):
@@ -120,6 +141,14 @@ class Runner(web.AppRunner):
             shutdown_timeout=shutdown_seconds,
         )
         self._sweeper: asyncio.Task[None] | None = None
+
+    async def cleanup(self) -> None:
+        """Listen no more, take leave, then let what was begun end."""
+        for site in self.sites:
+            await site.stop()
+        if isinstance(self.server, Connections):
+            await self.server.leave()
+        await super().cleanup()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

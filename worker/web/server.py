@@ -37,7 +37,7 @@ from worker.web.replays import ReplaysIn
 
 log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 
-SHUTDOWN_SECONDS: Final = 11.0
+SHUTDOWN_SECONDS: Final = 10.5
 """The longest wait that a caller may ask for, and a moment; aiohttp may spend it twice, which is below 25 s."""
 BACKLOG: Final = 1024
 """Connections that the kernel holds while the loop is busy."""

@@ -3,15 +3,19 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from itertools import count
 
 import pytest
+from aiohttp import ClientConnectorError, ClientSession
 
 from tests.api import Api, bearer, composed, event, exchange, issued, served
 from tests.integration.web.test_events_in import problem
 from worker.web import bodies, connections
+from worker.web.server import serving
 
 AUTHORIZED = b"Authorization: Bearer portail-token\r\n"
 STRUCTURED = b"Content-Type: application/cloudevents+json\r\n"
+HEADERS = {**bearer("portail"), "Content-Type": "application/cloudevents+json"}
 POST = b"POST /v1/events HTTP/1.1\r\nHost: x\r\n" + AUTHORIZED + STRUCTURED
 
 
@@ -173,6 +177,29 @@ async def test_stopping_drains(database_url: str) -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", api.port)
         assert len(await app.events()) == 1
+
+
+async def test_who_keeps_connections_busy_is_cut_off_in_no_request(database_url: str) -> None:
+    """While the process ends, each answer says that it is its connection's last; no next one is taken."""
+    answered: list[int] = []
+
+    async def send_on(http: ClientSession, port: int, lane: int) -> None:
+        for number in count():
+            try:
+                sent = issued(f"F-{lane}-{number}")
+                answer = await http.post(f"http://127.0.0.1:{port}/v1/events", json=sent, headers=HEADERS)
+            except ClientConnectorError:
+                return
+            answered.append(answer.status)
+
+    async with composed(database_url) as app, ClientSession() as http:
+        async with serving(app, "127.0.0.1", 0) as port:
+            lanes = [asyncio.create_task(send_on(http, port, lane)) for lane in range(8)]
+            while len(answered) < 50:  # noqa: ASYNC110 (requests have no event)
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*lanes)
+        assert set(answered) == {202}
+        assert len(await app.events()) == len(answered)
 
 
 async def test_every_answer_hides_which_server_it_is(api: Api) -> None:
