@@ -88,7 +88,7 @@ async def test_second_headers_that_drip_are_hung_up_on(database_url: str) -> Non
     async with composed(database_url) as app, served(app) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await reader.readuntil(b'ok"}')).startswith(b"HTTP/1.1 200")
+        assert (await reader.readuntil(b'ok"}\n')).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /liv")
         assert await is_hung_up_on(reader)
         writer.close()
@@ -112,7 +112,7 @@ async def test_an_idle_connection_is_not_slow(database_url: str) -> None:
         for _ in range(2):
             await asyncio.sleep(0.8)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await reader.readuntil(b'ok"}')).startswith(b"HTTP/1.1 200")
+            assert (await reader.readuntil(b'ok"}\n')).startswith(b"HTTP/1.1 200")
         writer.close()
 
 
