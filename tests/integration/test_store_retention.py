@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -748,7 +749,8 @@ async def forged(store: PostgresStore, place: int, data: str) -> None:
     row = await store.pool.fetchrow("SELECT * FROM events WHERE place = $1", place)
     assert row is not None
     left = retention._event({**row, "data": data})
-    eraser = retention._left({**row, "raw_digest": None}, left.data, digest_of(left.type, left.data))
+    raw_digest = None if row["raw"] is None else sha256(row["raw"]).digest()
+    eraser = retention._left({**row, "raw_digest": raw_digest}, left.data, digest_of(left.type, left.data))
     async with store.transaction() as conn:
         await retention._blank(conn, "personal", await retention._horizon(conn, 0), [eraser])
 
@@ -774,6 +776,25 @@ async def test_a_forged_blanking_of_what_has_nothing_personal_is_named(store: Po
     assert "was changed by a blanking: nothing in it is personal" in [
         found.what for found in (await proved(store, database_url)).differences
     ]
+
+
+@pytest.mark.parametrize(
+    ("fact", "data"),
+    [
+        (issued("F-1"), '{"regie": "enfance", "number": "F-1", "account": "MOREAU", "amount_cents": 900}'),
+        (says("F-a", forged="yes"), '{"regie": "enfance", "method": "GET", "query": "F-a&P&900&t&yes&"}'),
+    ],
+)
+async def test_a_forged_blanking_cannot_put_words_in_anybodys_mouth(
+    store: PostgresStore, database_url: str, fact: object, data: str
+) -> None:
+    """Another family's account, other words of a gateway's, recorded and sealed: a blanking takes, it adds nothing."""
+    await Town(store).happens(fact)
+    await sealed(store)
+    await forged(store, await store.pool.fetchval("SELECT min(place) FROM events"), data)
+    await store.pool.execute("UPDATE invoices SET account = 'MOREAU'")
+    told_ = [found.what for found in (await proved(store, database_url)).differences]
+    assert told_ == ["says what a blanking would have taken"]
 
 
 async def test_what_was_tampered_with_is_not_covered_by_blanking(store: PostgresStore, database_url: str) -> None:

@@ -925,6 +925,13 @@ BLANKED = (
         (ERASED + "a_forged_blanking_of_what_has_nothing_personal_is_named",),
     ),
     Mutation(
+        "a blanking may put something in the place of what it takes",
+        "worker/verify/blankings.py",
+        "elif rest is not None and not is_blank(event.type, event.data):",
+        "elif False:",
+        (ERASED + "a_forged_blanking_cannot_put_words_in_anybodys_mouth",),
+    ),
+    Mutation(
         "nobody looks at the record of a blanking",
         "worker/verify/blankings.py",
         '    if blanking_digest(left) != first["recorded_digest"]:\n',

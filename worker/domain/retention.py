@@ -124,6 +124,13 @@ def blanked_callback(data: GatewayCallback) -> GatewayCallback:
     return GatewayCallback(regie=data.regie, method=data.method)
 
 
+def is_blank(kind: EventType, data: Any) -> bool:  # noqa: ANN401 (data of an event)
+    """Tell whether there is nothing in a fact that a blanking would take: it is what one leaves."""
+    if kind is EventType.GATEWAY_CALLBACK:
+        return bool(data == blanked_callback(data))
+    return bool(data == blanked(kind, data, Blanks(())))
+
+
 def _nothing(value: str | None) -> str | None:
     """In the place of any value, the same: that there was one is a fact."""
     return None if value is None else ""

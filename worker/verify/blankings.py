@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.events import Event, EventType, digest_of
-from worker.domain.retention import PERSONAL_TYPES, Blanked, blanking_digest, facts_digest
+from worker.domain.retention import PERSONAL_TYPES, Blanked, blanking_digest, facts_digest, is_blank
 from worker.verify.differences import About, Difference
 
 Row = Mapping[str, Any]
@@ -23,6 +23,8 @@ def wrong_with_data(event: Event, row: Row, about: About) -> Iterator[Difference
         yield about.is_wrong(whose if rest is None else "is not what its blanking left", "data")
     elif rest not in {None, digest} and event.type not in MAY_LOSE:
         yield about.is_wrong("was changed by a blanking: nothing in it is personal", "data")
+    elif rest is not None and not is_blank(event.type, event.data):
+        yield about.is_wrong("says what a blanking would have taken", "data")
     if row["facts"] is not None and facts_digest(event.type, event.data) != row["facts"]:
         yield about.is_wrong("facts are not those that were sealed", "data")
 

@@ -43,6 +43,7 @@ from worker.domain.retention import (
     blanked_invoice,
     blanking_digest,
     facts_digest,
+    is_blank,
     personal_values,
     shown,
     why_kept,
@@ -167,6 +168,20 @@ def test_of_a_callback_only_that_it_came_is_left() -> None:
     """Its words, its signatures and its headers go; its report has what they proved."""
     whole = GatewayCallback(regie="enfance", method="POST", query="mel=z@p.example", body="YQ==", headers={"x": "y"})
     assert blanked_callback(whole) == GatewayCallback(regie="enfance", method="POST")
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_what_is_left_is_told_from_what_is_whole(kind: EventType) -> None:
+    """And from what has been put in the place of it."""
+    assert is_blank(kind, left_of(kind, FACTS[kind]))
+    assert not is_blank(kind, FACTS[kind])
+
+
+def test_a_callback_that_has_words_is_not_blanked() -> None:
+    """However few."""
+    whole = GatewayCallback(regie="enfance", method="GET", query="ref=P-1")
+    assert is_blank(EventType.GATEWAY_CALLBACK, blanked_callback(whole))
+    assert not is_blank(EventType.GATEWAY_CALLBACK, whole)
 
 
 # what stands for a value
