@@ -585,6 +585,26 @@ async def test_an_archive_of_blanked_events_makes_the_same_books(
         assert [receipt.status for receipt in await second.record(before[:1])] == ["conflict"]
 
 
+async def test_a_restored_database_that_is_told_of_its_blankings_blanks_again(
+    store: PostgresStore, database_url: str, elsewhere: str
+) -> None:
+    """A backup from before has the events whole, in their places; the archive has the record of the same blanking."""
+    town = Town(store)
+    await town.happens(issued("F-1", account=FAMILY), settled("F-1"))
+    whole_ = await read_archive(database_url)
+    await erase(store)
+    (record,) = [each for each in await read_archive(database_url) if each.type is EventType.EVENTS_BLANKED]
+    async with opened(elsewhere) as restored:
+        await restored.sync_policies(POLICIES)
+        for each in (*whole_, record):
+            await restored.record([each])
+            await Town(restored).happens()
+        assert (await erase(restored))["personal"] == 1
+        assert await account_of(restored, "F-1") == "[blanked 1]"
+        verdict = await proved(restored, elsewhere)
+        assert (verdict.differences, verdict.blanked) == ([], 1)
+
+
 @pytest.fixture
 def elsewhere(postgres: str, template: str) -> Iterator[str]:
     """The address of an empty database."""

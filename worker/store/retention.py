@@ -398,7 +398,7 @@ async def _blank(conn: Connection, what: str, horizon: Horizon, left: Sequence[_
     records = [_record(regie, what, horizon, mine) for regie, mine in sorted(by_regie.items())]
     kept = await postgres.keep_own(conn, records)
     events = sorted(kept.values(), key=_place)
-    assert len(events) == len(by_regie), "its id has the places of events that were whole until now"
+    assert len(events) == len(by_regie), "its id has the time of this blanking"
     for event in events:
         for each in by_regie[event.regie]:
             each.blanking = event.place
@@ -416,13 +416,16 @@ def _place(event: Event) -> int:
 
 
 def _record(regie: str, what: str, horizon: Horizon, left: Sequence[_Left]) -> NewEvent:
-    """The event that proves what is left of some events of a régie."""
+    """The event that proves what is left of some events of a régie.
+
+    Its id has the time: a restored backup whose archive knows of the same blanking has it done again.
+    """
     digest = blanking_digest([Blanked(each.place, each.raw_digest, each.rest) for each in left])
     data = EventsBlanked(regie=regie, what=what, before=horizon.time, events=len(left), digest=digest)
     return NewEvent(
         client="lettrage",
         source=SOURCE,
-        id=digest,
+        id=f"{horizon.time.isoformat()}/{digest}",
         type=EventType.EVENTS_BLANKED,
         regie=regie,
         data=data,
