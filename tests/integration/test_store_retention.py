@@ -34,10 +34,24 @@ from schemas.events import (
 )
 from schemas.records import Retention
 from schemas.replays import Filter
+from schemas.reports import ReportResult
 from tests.api import settings
 from tests.conftest import database
 from tests.installation import Installation
-from tests.integration.books import POLICIES, REGIE, Town, issued, keep_books, says, sealed, settled, started, told
+from tests.integration.books import (
+    ASKED,
+    POLICIES,
+    REGIE,
+    Town,
+    claims,
+    issued,
+    keep_books,
+    says,
+    sealed,
+    settled,
+    started,
+    told,
+)
 from worker.app import App
 from worker.domain.retention import Kept, facts_digest
 from worker.store import deliveries, retention, rows
@@ -917,6 +931,30 @@ async def test_calls_about_nobody_are_forgotten(store: PostgresStore, database_u
     assert (await erase(store, Retention()))["references"] == 3
     after = [row[0] for row in await store.pool.fetch(references)]
     assert after == [name for name in before if not name.startswith("made-up")]
+    assert (await proved(store, database_url)).differences == []
+
+
+async def test_a_reference_that_a_refused_start_named_is_forgotten_and_its_dossier_goes(
+    store: PostgresStore, database_url: str
+) -> None:
+    """Started again for another amount, the payment has it not; its row is nobody's, and `verify` misses it not."""
+    town = Town(store)
+    await town.happens(issued("T-1", regie=ASKED, account=FAMILY), started("T-a", "T-1", regie=ASKED))
+    await town.happens(started("T-a", "T-1", cents=800, regie=ASKED, gateway_reference="T-b"))
+    await store.record([told(claims("T-b"))])
+    await town.reconciler.drain(Queue.GATEWAY_CALLBACK)
+    await town.answers("T-a", ReportResult.PAID)
+    (row,) = await store.pool.fetch("SELECT * FROM discrepancies WHERE state = 'open'")
+    await town.happens(
+        DiscrepancyResolved(regie=ASKED, id=row["id"], resolution="explained", amount_cents=0, comment=WORDS)
+    )
+    await store.pool.execute("UPDATE asks SET called_at = called_at - interval '14 months'")
+    assert await erase(store, Retention()) == Counter(references=1)
+    assert (await proved(store, database_url)).differences == []
+    foreseen = await Eraser(store, NOW).preview()
+    assert await store.pool.fetchval("SELECT count(*) FROM gateway_references") == 1, "a look changes nothing"
+    assert foreseen.erased["personal"] == (await erase(store))["personal"] == 4
+    assert await account_of(store, "T-1") == "[blanked 1]"
     assert (await proved(store, database_url)).differences == []
 
 

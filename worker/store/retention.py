@@ -176,7 +176,11 @@ class Eraser:
     async def _seen(self, look: Look, cursor: Cursor) -> _Seen:
         """Look, and leave everything as it is."""
         async with self._store.transaction() as conn:
-            return await look(conn, cursor)
+            work = conn.transaction()
+            await work.start()
+            seen = await look(conn, cursor)
+            await work.rollback()
+            return seen
 
     # gateways' own words
 
@@ -302,8 +306,8 @@ async def _dossiers(conn: Connection, horizon: Horizon, found: Sequence[Any]) ->
         try:
             async with conn.transaction():
                 return await _locked(conn, horizon, asked, names)
-        except GrewError:
-            continue
+        except GrewError:  # a refused start may name a reference that nobody owns, which was forgotten meanwhile
+            await conn.execute(postgres.QUERIES.add_references, *pairs(names.references))
     async with conn.transaction():
         return await _locked(conn, horizon, asked, names)
 

@@ -49,10 +49,16 @@ class Books:
         yield from between(self.payments, stored.payments, self.payments, self._payment)
         yield from self._lines(stored)
         yield from self._holds(stored)
-        yield from between(self.references, stored.references, self.references, self._reference)
+        yield from between(self._kept_references(stored), stored.references, self.references, self._reference)
         yield from self._charges(stored)
         yield from self._adjustments(stored)
         yield from self._discrepancies(stored)
+
+    def _kept_references(self, stored: Stored) -> set[int]:
+        """References but those that nobody owns and nothing is known of: no fact, and gone when their time is over."""
+        charged = {key for key, _ in self.charges}
+        known = {key for key, row in self.references.items() if row.payment_id is not None or row.doubt}
+        return known | (self.references.keys() & (stored.references.keys() | charged))
 
     def _creations(self, seen: Mapping[int, datetime]) -> Iterator[Difference]:
         for key, at in seen.items():
