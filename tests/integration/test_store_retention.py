@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -317,6 +317,20 @@ async def test_a_batch_that_fails_leaves_nothing_half_done(store: PostgresStore,
     assert await everything(database_url) == before
     await erase(store)
     assert (await proved(store, database_url)).ok
+
+
+async def test_what_fails_keeps_nothing_else_from_going(store: PostgresStore) -> None:
+    """Events cannot be blanked; notifications go all the same, and the events at a later look."""
+    await lives(store)
+    await store.pool.execute("ALTER TABLE outcomes ADD CONSTRAINT no CHECK (reason <> 'retention_over')")
+    eraser = Eraser(store, NOW)
+    found: Counter[str] = Counter()
+    for _ in eraser._stages:
+        with suppress(asyncpg.CheckViolationError):
+            found += (await eraser.step()).erased
+    assert set(found) == {"notifications", "replays"}
+    await store.pool.execute("ALTER TABLE outcomes DROP CONSTRAINT no")
+    assert set(await _erase(eraser)) == {"raw", "personal"}
 
 
 async def test_workers_go_on_meanwhile(store: PostgresStore, database_url: str) -> None:

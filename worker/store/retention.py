@@ -141,16 +141,21 @@ class Eraser:
         self._begun_at = -float("inf")
 
     async def step(self) -> Step:
-        """Do one batch. Raises whatever the database does: then nothing was done, or all of it; again is safe."""
+        """Do one batch. Raises whatever the database does: then nothing was done, or all of it; again is safe.
+
+        What fails comes again when everything else had its turn.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._begun_at >= AGAIN_SECONDS:
             self._begun_at = now
             self._cursors = [Cursor()] * len(self._stages)
-        work = partial(self._alone, self._stages[self._stage], self._cursors[self._stage])
-        step, self._cursors[self._stage] = await self._store.again(work)
+        stage = self._stage
+        self._stage = (stage + 1) % len(self._stages)
+        work = partial(self._alone, self._stages[stage], self._cursors[stage])
+        step, self._cursors[stage] = await self._store.again(work)
         if step.more:
+            self._stage = stage
             return step
-        self._stage = (self._stage + 1) % len(self._stages)
         return step._replace(more=self._stage > 0)
 
     async def preview(self) -> Step:
