@@ -892,8 +892,8 @@ BLANKED = (
     Mutation(
         "the second account of a blanked dossier is taken for the first",
         RETENTION,
-        "            self._last += 1\n            self._stands[value] = self._last\n",
-        "            self._stands[value] = len(self._stands) + 1\n",
+        "self._stands[value] = next(self._free)",
+        "self._stands[value] = len(self._stands) + 1",
         (OVER + "what_is_gone_stays_as_it_is_and_new_values_are_told_apart_from_it",),
     ),
     Mutation(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -48,7 +49,8 @@ class Blanks:
 
     def __init__(self, values: Iterable[str | None]) -> None:
         self._stands: dict[str, int] = {}
-        self._last = max((int(found[1] or found[2]) for found in map(_found, values) if found), default=0)
+        taken = {int(found[1] or found[2]) for found in map(_found, values) if found}
+        self._free = (number for number in count(1) if number not in taken)  # small, whatever a portal says
 
     def text(self, value: str | None) -> str | None:
         """What stands for a text."""
@@ -60,8 +62,7 @@ class Blanks:
 
     def _number(self, value: str) -> int:
         if value not in self._stands:
-            self._last += 1
-            self._stands[value] = self._last
+            self._stands[value] = next(self._free)
         return self._stands[value]
 
 

@@ -208,6 +208,15 @@ def test_what_is_gone_stays_as_it_is_and_new_values_are_told_apart_from_it() -> 
     assert again.address(first.address(ADDRESS)) == first.address(ADDRESS)
 
 
+def test_what_stands_is_short_whatever_a_portal_calls_things() -> None:
+    """A label that looks like one of ours, and is as long as a label may be: an account still fits beside it."""
+    label = f"[blanked {'9' * 490}]"
+    fact = msgspec.structs.replace(FACTS[EventType.INVOICE_ISSUED], label=label)
+    left = left_of(EventType.INVOICE_ISSUED, fact)
+    assert (left.account, left.label) == ("[blanked 1]", label)
+    assert Blanks(["[blanked 1]", "[blanked 3]"]).text(FAMILY) == "[blanked 2]"
+
+
 def test_what_stands_says_nothing_of_what_was_there() -> None:
     """It is counted within a dossier: the same for every family."""
     assert [Blanks([]).text(value) for value in SECRETS] == ["[blanked 1]"] * len(SECRETS)
