@@ -348,7 +348,7 @@ class Event(Struct, kw_only=True):
     """Somebody holds a request open for its outcome."""
     trace: str | None = None
     reported: bool = False
-    """A callback whose report is kept already: an archive brought both. It is not read again."""
+    """A callback whose report is kept already, or whose words are gone: an archive brought it. It is not read again."""
 
 
 class NewEvent(Struct, kw_only=True):

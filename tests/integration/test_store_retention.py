@@ -633,6 +633,28 @@ async def test_a_restored_database_that_is_told_of_its_blankings_blanks_again(
         assert (verdict.differences, verdict.blanked) == ([], 1)
 
 
+async def test_a_blanked_callback_that_another_ones_report_spoke_for_is_not_read_again(
+    store: PostgresStore, database_url: str, elsewhere: str
+) -> None:
+    """One answer spoke for two calls: of the second an archive has neither words nor report, and nothing is open."""
+    town = Town(store)
+    await town.happens(issued("Q-1", regie=ASKED), started("Q-a", "Q-1", regie=ASKED))
+    await town.happens(claims("Q-a"), claims("Q-a"))
+    await town.answers("Q-a", ReportResult.PAID)
+    await erase(store)
+    async with opened(elsewhere) as second:
+        await second.sync_policies(POLICIES)
+        await second.record(await read_archive(database_url))
+        await Town(second).happens()
+        reasons = [row[0] for row in await second.pool.fetch(CALLS_REASONS)]
+        assert reasons == ["result_already_known", "result_already_known"]
+        assert await second.pool.fetch("SELECT * FROM discrepancies") == []
+        assert (await proved(second, elsewhere)).differences == []
+
+
+CALLS_REASONS = "SELECT reason FROM events JOIN outcomes USING (place) WHERE type = 'fr.lettrage.gateway.callback.v1'"
+
+
 @pytest.fixture
 def elsewhere(postgres: str, template: str) -> Iterator[str]:
     """The address of an empty database."""
@@ -650,8 +672,8 @@ async def read_archive(address: str) -> list[NewEvent]:
                 source=each.source,
                 id=each.id,
                 type=EventType(each.type),
-                regie=REGIE,
                 data=(data := _decoded(each.type, bytes(each.data))),
+                regie=data.regie,
                 digest=digest_of(EventType(each.type), data),
                 received_at=each.recordedtime,
                 blanked=each.lettrageblanked or None,
