@@ -15,6 +15,7 @@ PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
 # with a demo of its own, leave half of it idle: pages wait for holds.
 BESIDE := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 BROWSERS := --numprocesses=2 --dist=loadfile
+CHAOS := tests/acceptance/test_chaos.py::test_nothing_is_lost_whatever_dies
 # Hashes alone decide what may be installed. Bytecode is compiled at first import: that halves the install.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile
 NEEDED_BY_LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --system-certs --quiet
@@ -52,10 +53,10 @@ demo: install ## play a few families through a whole installation (ARGS=--once e
 ##@ Test
 .PHONY: test
 test: $(TESTABLE) test-machine ## install what the tests need and run all of them
-	$(PYTEST) -m "not nightly" $(BESIDE) --ignore=tests/acceptance/test_chaos.py --ignore=tests/browser $(ARGS)
+	$(PYTEST) -m "not nightly" $(BESIDE) --deselect=$(CHAOS) --ignore=tests/browser $(ARGS)
 	$(PYTEST) -m "not nightly" --older-postgres $(BESIDE) $(SENDING_SQL)
 	$(PYTEST) -m "not nightly" $(BROWSERS) tests/browser
-	$(PYTEST) -m "not nightly" tests/acceptance/test_chaos.py
+	$(PYTEST) -m "not nightly" $(CHAOS)
 
 .PHONY: check
 check: $(TESTABLE) ## lint, types, import contracts, SQL, alert rules

@@ -11,6 +11,7 @@ from bench.figures import Figure
 
 NAMES = (
     "reconcile",
+    "scaling",
     "ingest",
     "latency",
     "holds",

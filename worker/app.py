@@ -236,8 +236,6 @@ class App:
         async with self.store.pool.acquire(timeout=READY_SECONDS) as connection:
             try:
                 return await migrate.current(connection)
-            except migrate.SchemaNewerError:
-                return True
             except migrate.MigrationError:
                 return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from monitoring import metrics
 from schemas.records import DiscrepancyKind
 from tests.documents import ROOT, commands, documents, first_column
+from tests.prometheus import program
 from worker.cli import main
 from worker.doctor.gateways import MENDS
 from worker.domain.reasons import Reason
@@ -49,6 +51,7 @@ CONFIGURE: Final = DOCUMENTS["docs/configure.md"]
 INTEGRATE: Final = DOCUMENTS["docs/integrate.md"]
 OPERATE: Final = DOCUMENTS["docs/operate.md"]
 REASONS: Final = DOCUMENTS["docs/reasons.md"]
+UNITS: Final = dict(re.findall(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", OPERATE, re.MULTILINE | re.DOTALL))
 
 
 def test_every_reason_has_its_sentence() -> None:
@@ -285,3 +288,16 @@ def test_both_readmes_have_the_same_parts() -> None:
     for parts in (r"^#+(?= [^#])", r"^```(?:sh|json)\n.*?^```$"):
         found = [re.findall(parts, text, re.MULTILINE | re.DOTALL) for text in (english, french)]
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_understands_the_units(name: str, tmp_path: Path) -> None:
+    """Each option is one that it knows, and the command is ours."""
+    assert len(UNITS) == 2
+    unit = UNITS[name].replace("/opt/lettrage", str(ROOT))
+    assert unit != UNITS[name]
+    (tmp_path / name).write_text(unit)
+    instance = tmp_path / name.replace("@.", "@1.")
+    command = [program("systemd-analyze"), "verify", str(instance)]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")

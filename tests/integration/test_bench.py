@@ -10,8 +10,13 @@ from bench.__main__ import NAMES
 from bench.figures import Figure
 from worker.embedded import Servers
 
+ALWAYS = ("reconcile", "scaling", "books")
+"""The quick ones, that use most of what the others use; nightly, all."""
 
-@pytest.mark.parametrize("name", NAMES)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.nightly) for name in NAMES]
+)
 async def test_a_measurement_runs(name: str, redis_url: str, servers: Servers) -> None:
     """It answers figures for the table, each with what it is and what is to be reached; no figure is judged."""
     figures: list[Figure] = await import_module(f"bench.{name}").measure(servers, quick=True)

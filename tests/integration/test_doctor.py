@@ -271,8 +271,8 @@ async def test_a_schema_that_is_behind_is_told(look: Examine, empty_database_url
 
 
 async def test_a_schema_that_is_ahead_is_told(look: Examine, database_url: str) -> None:
-    """An old version was deployed over a newer one."""
-    name, zeros = "9999_later", "0" * 64
+    """An old version was deployed over one whose schema it cannot bear."""
+    name, zeros = "9999_needs_9998_later", "0" * 64
     await execute(
         database_url,
         f"INSERT INTO schema_migrations (version, name, sha256) VALUES (9999, '{name}', '{zeros}')",

@@ -80,15 +80,31 @@ async def test_a_file_changed_after_it_was_applied_is_an_error(
     assert "third" not in await tables(connection)
 
 
-async def test_a_database_newer_than_the_code_is_named(
+async def test_code_works_on_a_schema_with_more_than_it_knows(
     connection: asyncpg.Connection[asyncpg.Record], folder: Path
 ) -> None:
-    """Code that meets a schema from its future says so, and which migrations it does not know."""
+    """Two releases run side by side, and one can be taken back: nothing is missing, nothing is done."""
     await migrate(connection, folder)
     (folder / "0002_second.sql").unlink()
 
+    assert await current(connection, folder)
+    assert await pending(connection, folder) == []
+    assert await migrate(connection, folder) == []
+
+
+async def test_a_schema_that_breaks_older_code_is_named(
+    connection: asyncpg.Connection[asyncpg.Record], folder: Path
+) -> None:
+    """A migration's name says which code it leaves working; code from before that says what it meets, and stops."""
+    (folder / "0003_needs_0002_third.sql").write_text("DROP TABLE first;")
+    await migrate(connection, folder)
+
+    (folder / "0003_needs_0002_third.sql").unlink()
+    assert await current(connection, folder)
+
+    (folder / "0002_second.sql").unlink()
     for act in (migrate, pending, current):
-        with pytest.raises(SchemaNewerError, match="0002_second"):
+        with pytest.raises(SchemaNewerError, match="0003_needs_0002_third"):
             await act(connection, folder)
 
 

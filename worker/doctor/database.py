@@ -186,7 +186,7 @@ async def schema(connection: Connection) -> list[Check]:
     try:
         missing = await pending(connection)
     except SchemaNewerError as error:
-        return [failed("schema", str(error), "deploy the newer version here too: there is no way back")]
+        return [failed("schema", str(error), "deploy the newer version here too")]
     except MigrationError as error:
         return [failed("schema", str(error), "put the migration's file back as it was released")]
     except asyncpg.InsufficientPrivilegeError as error:

@@ -4,6 +4,10 @@ A file is `migrations/NNNN_name.sql`, counted from 0001 without gaps. Each is ap
 its row in `schema_migrations`, under an advisory lock that lives as long as that transaction: any number of processes
 may migrate at once, behind a connection pooler too. The hash of what was applied is kept, so that a file changed
 afterwards is noticed.
+
+Code works on a schema with migrations that it does not know, so that two releases run side by side and a release can be
+taken back: what would break older code says in its name which migration a code must know to be safe, as
+`0012_needs_0010_drop_label.sql`, and that older code starts no more.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MIGRATIONS", "Migration", "MigrationError", "SchemaNewerError", "current", "load", "migrate", "pending"]
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+NAME: Final = re.compile(r"(\d{4})_(?:needs_(\d{4})_)?([a-z0-9_]+)\.sql")
 ADVISORY_LOCK: Final = 0x6C657474  # "lett": any number that nobody else takes in this database
 CONNECT_SECONDS: Final = 10.0
 OTHERS_SECONDS: Final = 300  # another process may be applying a long migration
@@ -49,7 +53,7 @@ class MigrationError(Exception):
 
 
 class SchemaNewerError(MigrationError):
-    """The database was migrated by newer code than this: deploy that code again, there is no way back."""
+    """The database was migrated by newer code, and no longer is what this code needs: deploy newer code."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ async def pending(connection: Connection, folder: Path = MIGRATIONS) -> list[str
 
 
 async def current(connection: Connection, folder: Path = MIGRATIONS) -> bool:
-    """Whether the database has every migration. Raises SchemaNewerError where it has more than this code knows."""
+    """Whether the database has every migration. Raises SchemaNewerError where it has one that breaks this code."""
     return not await pending(connection, folder)
 
 
@@ -131,6 +135,12 @@ async def _apply_next(connection: Connection, migrations: list[Migration]) -> st
         return missing[0].name
 
 
+def _needed(name: str) -> int:
+    """The migration that a code must know to work on what this one leaves; 0 when it breaks nobody."""
+    found = NAME.fullmatch(f"{name}.sql")
+    return int(found[2] or 0) if found else 0
+
+
 async def _applied(connection: Connection) -> list[asyncpg.Record]:
     return await connection.fetch("SELECT version, name, sha256 FROM schema_migrations ORDER BY version")
 
@@ -146,9 +156,11 @@ async def _record(connection: Connection, migration: Migration) -> None:
 
 def _missing(migrations: Sequence[Migration], applied: Sequence[asyncpg.Record]) -> Sequence[Migration]:
     """The migrations after the last applied one, once those before are found to be the same."""
-    if len(applied) > len(migrations):
-        newer = ", ".join(row["name"] for row in applied[len(migrations) :])
-        raise SchemaNewerError(f"the database has migrations that this code does not know ({newer}): run newer code")
+    breaking = [row["name"] for row in applied if _needed(row["name"]) > len(migrations)]
+    if breaking:
+        raise SchemaNewerError(
+            f"the database has migrations that need newer code than this ({', '.join(breaking)}): run newer code"
+        )
     for migration, row in zip(migrations, applied, strict=False):
         if migration.sha256 != row["sha256"]:
             raise MigrationError(

@@ -39,6 +39,16 @@ async def test_it_is_not_ready_without_its_schema(api: Api) -> None:
     assert (response.status, said["status"], said["schema"]) == (503, "not_ready", False)
 
 
+@pytest.mark.parametrize(("name", "status"), [("9999_later", 200), ("9999_needs_9998_later", 503)])
+async def test_it_is_ready_beside_a_newer_release(api: Api, name: str, status: int) -> None:
+    """That has migrated already; unless what it did breaks this code."""
+    connection = await asyncpg.connect(api.app.settings.database_url)
+    await connection.execute("INSERT INTO schema_migrations VALUES (9999, $1, $2)", name, "0" * 64)
+    await connection.close()
+    response = await api.http.get(f"{api.address}/readyz")
+    assert response.status == status
+
+
 async def test_it_is_not_ready_without_its_database(api: Api) -> None:
     """It says so, soon."""
     await api.app.store.close()
