@@ -19,6 +19,7 @@ from schemas.decisions import Decision, Done, Dossier
 from schemas.events import Event, EventType, Queue
 from schemas.records import Policy
 from schemas.reports import Report
+from tests.integration.processes import until
 from tests.integration.worlds import (
     HOLD,
     POLICY,
@@ -27,7 +28,9 @@ from tests.integration.worlds import (
     callback,
     issued,
     recorded,
+    refunded,
     said,
+    settled,
     started,
     states,
 )
@@ -135,6 +138,38 @@ async def test_everything_claimable_is_applied(world: PostgresWorld) -> None:
     assert await desk.reconciler.drain(Queue.INVOICE_CHANGED) == len(places)
     assert [len(done.applied) for done in desk.done] == [BATCH, 5]
     assert sorted(await world.outcomes()) == places
+
+
+async def test_who_would_overtake_another_workers_fact_waits_and_nobody_else_does(
+    world: PostgresWorld, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family is not sent to pay what another worker is about to settle; what names the same stays behind it."""
+    monkeypatch.setattr(reconcile, "GIVE_WAY_SECONDS", [0.01] * 3000)
+    await recorded(world, settled("F", subject="F"))
+    elsewhere = await PostgresStore.open(database_url)
+    taken = await elsewhere.claim(Queue.INVOICE_CHANGED, 1)
+    waiting = await recorded(world, started("P", "F", "G"), refunded("P"), started("Q", "G", "H"), issued("H"))
+    others = await recorded(world, started("R", "I"), refunded("R"))
+    desk = Desk(world)
+    draining = asyncio.create_task(desk.reconciler.drain(Queue.PAYMENT_STARTED))
+    await until(world.outcomes)
+    assert sorted(await world.outcomes()) == others
+
+    await elsewhere.apply(taken, decide)
+    await elsewhere.close()
+    assert await draining == len(waiting + others)
+    assert len(desk.done) == 2
+    assert (await world.outcomes())[waiting[0]][0] == "refused"
+
+
+async def test_a_worker_that_died_over_an_earlier_fact_is_not_waited_for(world: PostgresWorld) -> None:
+    """Longer than a moment."""
+    await recorded(world, settled("F", subject="F"))
+    await world.store.claim(Queue.INVOICE_CHANGED, 1)
+    (start,) = await recorded(world, started("P", "F"))
+    desk = Desk(world)
+    assert await desk.reconciler.drain(Queue.PAYMENT_STARTED) == 1
+    assert sorted(await world.outcomes()) == [start]
 
 
 async def test_a_callback_is_read_outside_any_transaction(world: PostgresWorld) -> None:

@@ -34,7 +34,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "claim_facts": (BATCH, LEASE),
     "claim_callbacks": (BATCH, LEASE),
     "take": (numbers(range(BACKLOG + 1, BACKLOG + BATCH + 1)),),
-    "overtakes": (["enfance"] * BATCH, NAMES, [10 * BACKLOG] * BATCH, [0]),
+    "overtaking": (["enfance"] * BATCH, NAMES, [10 * BACKLOG] * BATCH, [0]),
 }
 
 PAYMENTS = (

@@ -625,6 +625,13 @@ KEPT = (
         (POISON + "much_poison_is_found_one_by_one",),
     ),
     Mutation(
+        "what follows a payment-started that waits overtakes it",
+        "worker/reconcile.py",
+        "        later = with_followers(read.events, first)\n",
+        "        later = first\n",
+        (POISON + "who_would_overtake_another_workers_fact_waits_and_nobody_else_does",),
+    ),
+    Mutation(
         "a refund meets another payment's dossier",
         "worker/store/grouping.py",
         "            sets.join(_reference(reference.id), _payment(reference.payment_id))\n",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.model import Fact
     from tests.simulation.world import World
 
-WATCH_SECONDS = 120
+WATCH_SECONDS = 150
 """Of a payment whose gateway is asked: its last look is in the calm, when there is an answer to be had."""
 SERVICES = ("north", "south")
 """Gateways that are asked; two régies may share one."""

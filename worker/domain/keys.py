@@ -1,5 +1,6 @@
 """What an event names: the rows that a worker locks, created if missing, before it reads or decides anything."""
 
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -78,6 +79,30 @@ def keys_of(event: Event) -> Keys:
             return Keys()
         case _:
             return Keys(invoices=(data.number,))
+
+
+def with_followers(events: Sequence[Event], first: Collection[int]) -> set[int]:
+    """Places of the events at `first`, and of each one after them that names something of theirs, however far."""
+    found: set[int] = set()
+    names: set[tuple[str, str, str]] = set()
+    for event in events:
+        mine = set(_names_of(event))
+        if event.place in first or names & mine:
+            found.add(event.place)
+            names |= mine
+    return found
+
+
+def _names_of(event: Event) -> Iterator[tuple[str, str, str]]:
+    keys = keys_of(event)
+    kinds = {
+        "payment": keys.payments,
+        "reference": keys.references + keys.looked_up,
+        "invoice": keys.invoices,
+        "discrepancy": keys.discrepancies,
+    }
+    for kind, found in kinds.items():
+        yield from ((event.regie, kind, name) for name in found)
 
 
 def _of_restored(data: DossierRestored) -> Keys:

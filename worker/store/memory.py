@@ -204,6 +204,10 @@ class MemoryStore:
         ]
         return sorted(due, key=lambda payment: (payment.payable_again_at, payment.id))
 
+    async def overtaking(self, events: Sequence[Event]) -> set[int]:
+        """Nothing: here a batch is applied at once; see the port."""
+        return set()
+
     async def apply(
         self,
         events: Sequence[Event],

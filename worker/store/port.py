@@ -40,6 +40,14 @@ class Store(Protocol):
         """Lease pending callbacks and reports, never tried before, of payments whose hold is over."""
         ...
 
+    async def overtaking(self, events: Sequence[Event]) -> set[int]:
+        """Find the payment-starteds among claimed events that should come after a fact of their invoices; their places.
+
+        Such a fact was received earlier and is in hand for the first time: another worker's, or another batch's here
+        that waits. One that `apply` is at here is not meant: this process's batches lock in their order.
+        """
+        ...
+
     async def apply(
         self,
         events: Sequence[Event],

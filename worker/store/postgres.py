@@ -46,8 +46,6 @@ COMMAND_SECONDS = 15.0
 ACQUIRE_SECONDS = 10.0
 TRIES = 6
 """Of one transaction that lost a race; each waits longer."""
-EARLIER_PASS_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-"""A batch takes less; a worker that died over its events is not waited for."""
 FULL_SWEEP = timedelta(seconds=5)
 """Deadlines can be born below the low-water mark of sweeps, which is only a hint: so often it is not believed."""
 MARK_LAG = timedelta(seconds=2)
@@ -235,13 +233,12 @@ class PostgresStore:
         places = {event.place for event in events}
         self._applying |= places
         try:
-            await self._let_earlier_pass(events)
             return await self._again(partial(self._apply, events, decide, reports or {}, turn))
         finally:
             self._applying -= places
 
-    async def _let_earlier_pass(self, events: Sequence[Event]) -> None:
-        """Give way, for a moment, to another worker at facts that came before a payment-started of the same invoice."""
+    async def overtaking(self, events: Sequence[Event]) -> set[int]:
+        """Find what would overtake another worker's earlier facts; see the port."""
         starts = [
             (event.regie, line.number, event.place)
             for event in events
@@ -249,13 +246,11 @@ class PostgresStore:
             for line in event.data.invoices
         ]
         if not starts:
-            return
+            return set()
         named = list(map(list, zip(*starts, strict=True)))
-        for pause in EARLIER_PASS_SECONDS:
-            async with self._connection() as conn:
-                if not await conn.fetchval(QUERIES.overtakes, *named, list(self._applying)):
-                    return
-            await asyncio.sleep(pause)
+        ours = list(self._applying.union(event.place for event in events))
+        async with self._connection() as conn:
+            return {row["place"] for row in await conn.fetch(QUERIES.overtaking, *named, ours)}
 
     async def _apply(
         self,

@@ -229,26 +229,24 @@ DELETE FROM pending
 WHERE place = ANY(ARRAY(SELECT place FROM mine))
 RETURNING place;
 
--- name: overtakes
--- Whether a payment-started would overtake an invoice's fact received before it and taken by another worker: a family
+-- name: overtaking
+-- The payment-starteds that would overtake an invoice's fact received before them and taken by another worker: a family
 -- must not be sent to pay what was settled, withdrawn or issued otherwise a moment before.
-SELECT EXISTS (
+SELECT DISTINCT s.place
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS s (regie, number, place)
+INNER JOIN LATERAL (
     SELECT 1
-    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS s (regie, number, place)
-    INNER JOIN LATERAL (
-        SELECT 1
-        FROM pending AS w
-        WHERE
-            w.regie = s.regie
-            AND w.subject = s.number
-            AND w.queue = 'invoice-changed'
-            AND w.place - s.place < 0
-            AND w.attempts <= 1
-            AND NOT w.parked
-            AND w.place <> ALL($4::bigint[])
-        OFFSET 0
-    ) AS earlier ON true
-);
+    FROM pending AS w
+    WHERE
+        w.regie = s.regie
+        AND w.subject = s.number
+        AND w.queue = 'invoice-changed'
+        AND w.place - s.place < 0
+        AND w.attempts <= 1
+        AND NOT w.parked
+        AND w.place <> ALL($4::bigint[])
+    OFFSET 0
+) AS earlier ON true;
 
 -- name: keep_own
 -- Keep events that Lettrage itself writes and applies at once: reports of callbacks, ends of holds. They get their
