@@ -126,6 +126,7 @@ class Reconciler:
         """Lock, decide and commit alone in this process, in the order received, while the next batch is made ready.
 
         Side by side, a batch would find the rows that the other is about to change, wait, and look for them again.
+        What gave way has passed its turn on, and comes between two batches.
         """
         async with self._deciding:
             pass_on()
@@ -186,10 +187,9 @@ class Reconciler:
 
     async def _apply_in_order(self, read: _Read, pass_on: PassOn) -> int:
         """Apply a batch; what would overtake facts in another worker's hands comes after the rest, a moment later."""
-        first = await self._overtaking(read.events)
-        if not first:
+        later = await self._overtaking(read.events)
+        if not later:
             return await self._apply(read, pass_on)
-        later = with_followers(read.events, first)
         ready, waiting = ([e for e in read.events if (e.place in later) is late] for late in (False, True))
         total = await self._apply(_Read(ready, read.reports), pass_on) if ready else 0
         pass_on()
@@ -200,10 +200,13 @@ class Reconciler:
         return total + await self._apply(_Read(waiting, read.reports), pass_on)
 
     async def _overtaking(self, events: Sequence[Event]) -> set[int]:
-        """What would overtake; nothing while the store can't say: then applying has its patience."""
+        """Places of what would overtake, with what names the same after it; none when it can't be found out.
+
+        Giving way is a courtesy: whatever is wrong here is found again by applying, which knows whose fault it is.
+        """
         if any(event.type is EventType.PAYMENT_STARTED for event in events):
-            with suppress(StoreUnavailableError):
-                return await self._store.overtaking(events)
+            with suppress(Exception):
+                return with_followers(events, await self._store.overtaking(events))
         return set()
 
     async def _read(self, events: Sequence[Event]) -> _Read:

@@ -294,7 +294,7 @@ def test_both_readmes_have_the_same_parts() -> None:
 def test_systemd_understands_the_units(name: str, tmp_path: Path) -> None:
     """Each option is one that it knows, and the command is ours."""
     assert len(UNITS) == 2
-    unit = UNITS[name].replace("/opt/lettrage", str(ROOT))
+    unit = UNITS[name].replace("/opt/lettrage/current", str(ROOT))
     assert unit != UNITS[name]
     (tmp_path / name).write_text(unit)
     instance = tmp_path / name.replace("@.", "@1.")

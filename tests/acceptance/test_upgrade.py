@@ -1,4 +1,7 @@
-"""An upgrade as docs/operate.md tells it: the latest release and this code side by side, under load."""
+"""An upgrade as docs/operate.md tells it: the latest release and this code side by side, under load.
+
+The release's source runs on the dependencies that are locked now.
+"""
 
 import asyncio
 import json

@@ -296,7 +296,15 @@ async def test_a_migration_that_was_changed_is_told(look: Examine, database_url:
     [
         ("", "may not read the schema"),
         ("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}", "may not DELETE on adjustments"),
-        ("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}", ""),
+        (
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}",
+            "may not SELECT on events_place_seq",
+        ),
+        (
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}; "
+            + "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}",
+            "",
+        ),
     ],
 )
 async def test_missing_permissions_are_told(look: Examine, database_url: str, grants: str, what: str) -> None:

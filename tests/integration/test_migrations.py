@@ -108,6 +108,14 @@ async def test_a_schema_that_breaks_older_code_is_named(
             await act(connection, folder)
 
 
+@pytest.mark.parametrize("name", ["0003_needs_2_third", "0003_needs_0004_third", "0003_needs_0000_third"])
+def test_a_need_that_protects_nobody_is_refused(folder: Path, name: str) -> None:
+    """No migration's number, or one that its own code does not know."""
+    (folder / f"{name}.sql").write_text("DROP TABLE first;")
+    with pytest.raises(MigrationError, match=name):
+        load(folder)
+
+
 async def test_several_migrating_at_once_apply_each_file_once(empty_database_url: str, folder: Path) -> None:
     """Eight processes that start together share the work: together they report each file once, none fails."""
     for number in range(3, 8):

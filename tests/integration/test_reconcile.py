@@ -162,6 +162,21 @@ async def test_who_would_overtake_another_workers_fact_waits_and_nobody_else_doe
     assert (await world.outcomes())[waiting[0]][0] == "refused"
 
 
+async def test_what_cannot_be_said_to_overtake_is_applied(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Giving way is a courtesy: where it fails, no batch fails with it."""
+    start, other = await recorded(world, started("P", "F"), issued("G"))
+
+    async def fails(_events: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(world.store, "overtaking", fails)
+    desk = Desk(world)
+    assert await desk.reconciler.drain(Queue.PAYMENT_STARTED) == 2
+    assert sorted(await world.outcomes()) == [start, other]
+
+
 async def test_a_worker_that_died_over_an_earlier_fact_is_not_waited_for(world: PostgresWorld) -> None:
     """Longer than a moment."""
     await recorded(world, settled("F", subject="F"))
@@ -499,6 +514,14 @@ async def test_a_type_of_a_newer_release_parks_by_itself(world: PostgresWorld) -
     assert sorted(await world.outcomes()) == [first, last]
     waiting = (await world.pending())[newer]
     assert (waiting.attempts, waiting.error) == (1, "data not of its type: fr.lettrage.invoice.forgiven.v9")
+
+
+async def test_a_queue_of_a_newer_release_keeps_no_other_from_being_seen(world: PostgresWorld) -> None:
+    """An older clock rings for what it knows."""
+    newer, _ = await recorded(world, issued("F"), started("P", "F"))
+    await world.rows("ALTER TABLE pending DROP CONSTRAINT pending_queue_check")
+    await world.rows("UPDATE pending SET queue = 'invoice-forgiven' WHERE place = $1", newer)
+    assert await world.store.waiting(0) == [Queue.PAYMENT_STARTED]
 
 
 async def test_suspects_come_alone_and_the_drain_goes_on_behind_them(world: PostgresWorld) -> None:

@@ -627,8 +627,8 @@ KEPT = (
     Mutation(
         "what follows a payment-started that waits overtakes it",
         "worker/reconcile.py",
-        "        later = with_followers(read.events, first)\n",
-        "        later = first\n",
+        "with_followers(events, await self._store.overtaking(events))",
+        "await self._store.overtaking(events)",
         (POISON + "who_would_overtake_another_workers_fact_waits_and_nobody_else_does",),
     ),
     Mutation(

@@ -23,8 +23,11 @@ OLDEST_VERSION: Final = 150_000
 """PostgreSQL 15: NULLS NOT DISTINCT."""
 CONNECT_SECONDS: Final = 5.0
 QUERY_SECONDS: Final = 10.0
-GRANT: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO this user, or use the owner's"
-CONNECTIONS: Final = 40
+GRANT: Final = (
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO this user, "
+    "and SELECT, USAGE ON ALL SEQUENCES IN SCHEMA …; or use the owner's"
+)
+CONNECTIONS: Final = 62
 """Of one web, one worker and one clock, twice over: a rolling release runs old and new side by side."""
 SKEW_SECONDS: Final = 5.0
 """The database's clock decides; a machine this far off confuses only whoever compares its logs."""

@@ -23,7 +23,7 @@ SELECT name, current_setting(name, true) AS value
 FROM unnest($1::text[]) AS name;
 
 -- name: forbidden
--- Tables of ours in which this user may not do what Lettrage does there. The journal and its like are only added to.
+-- Tables and sequences of ours with which this user may not do what Lettrage does. The journal and its like are only added to.
 SELECT c.relname AS name, p.privilege
 FROM pg_class AS c
 CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS p (privilege)
@@ -32,6 +32,16 @@ WHERE
     AND c.relkind = 'r'
     AND NOT (c.relname = 'journal' AND p.privilege IN ('UPDATE', 'DELETE'))
     AND NOT has_table_privilege(c.oid, p.privilege)
+UNION ALL
+SELECT
+    c.relname,
+    p.privilege
+FROM pg_class AS c
+CROSS JOIN (VALUES ('SELECT'), ('USAGE')) AS p (privilege)
+WHERE
+    c.relnamespace = current_schema()::regnamespace
+    AND c.relkind = 'S'
+    AND NOT has_sequence_privilege(c.oid, p.privilege)
 ORDER BY 1, 2;
 
 -- name: may_create

@@ -77,6 +77,9 @@ def load(folder: Path = MIGRATIONS) -> list[Migration]:
     if misnamed:
         raise MigrationError(f"name these NNNN_name.sql, in lower case: {', '.join(misnamed)}")
     migrations = [Migration(int(file.name[:4]), file.stem, file.read_text()) for file in found]
+    idle = [each.name for each in migrations if "_needs_" in each.name and not 0 < _needed(each.name) <= each.version]
+    if idle:
+        raise MigrationError(f"after needs_ say a migration that is there by then, NNNN: {', '.join(idle)}")
     if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError(f"number them 0001, 0002, … each once: {', '.join(file.name for file in found)}")
     return migrations

@@ -44,7 +44,7 @@ class Store(Protocol):
         """Find the payment-starteds among claimed events that should come after a fact of their invoices; their places.
 
         Such a fact was received earlier and is in hand for the first time: another worker's, or another batch's here
-        that waits. One that `apply` is at here is not meant: this process's batches lock in their order.
+        that waits. One that `apply` has the turn for is not meant: this process's batches lock in their order.
         """
         ...
 

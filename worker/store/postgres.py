@@ -36,7 +36,8 @@ T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 
 LEASE = timedelta(seconds=2)
-"""From claim to take, which is milliseconds: a killed worker's events are claimable again that soon."""
+"""From claim to take, which is milliseconds, or a batch and a moment for what gives way to another worker: a killed
+worker's events are claimable again that soon."""
 LAST_TRY = 8
 """After that many tries an event is parked."""
 PART = 250
@@ -230,12 +231,7 @@ class PostgresStore:
         turn: Turn = nullcontext,
     ) -> Done:
         """Lock, read, decide, save and mark done in one transaction; see the port."""
-        places = {event.place for event in events}
-        self._applying |= places
-        try:
-            return await self._again(partial(self._apply, events, decide, reports or {}, turn))
-        finally:
-            self._applying -= places
+        return await self._again(partial(self._apply, events, decide, reports or {}, turn))
 
     async def overtaking(self, events: Sequence[Event]) -> set[int]:
         """Find what would overtake another worker's earlier facts; see the port."""
@@ -273,6 +269,8 @@ class PostgresStore:
             loaded = Loaded(names=merged(named, keys_of))
             await _add_missing(conn, loaded.names, named)
             await until_committed.enter_async_context(turn())
+            until_committed.callback(self._applying.difference_update, taken - self._applying)
+            self._applying |= taken
             await load_named(conn, loaded, {event.regie for event in named})
             return await _reconcile(conn, loaded, facts, decide, _Callbacks(mine, answers))
 
@@ -365,7 +363,8 @@ class PostgresStore:
         """Queues that nobody drained; see the port."""
         async with self._connection() as conn:
             found = await conn.fetch(QUERIES.waiting, timedelta(seconds=older_than_seconds))
-        return [Queue(row["queue"]) for row in found]
+        known = set(Queue)  # a newer release may have others, while both run
+        return [Queue(row["queue"]) for row in found if row["queue"] in known]
 
 
 async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
