@@ -291,20 +291,17 @@ async def test_a_migration_that_was_changed_is_told(look: Examine, database_url:
     assert "changed after it was applied" in check.what
 
 
+TABLES = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
+SEQUENCES = "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public"
+
+
 @pytest.mark.parametrize(
     ("grants", "what"),
     [
         ("", "may not read the schema"),
         ("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}", "may not DELETE on adjustments"),
-        (
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}",
-            "may not SELECT on events_place_seq",
-        ),
-        (
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}; "
-            + "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}",
-            "",
-        ),
+        (f"{TABLES} TO {{user}}", "may not SELECT on events_place_seq"),
+        (f"{TABLES} TO {{user}}; {SEQUENCES} TO {{user}}", ""),
     ],
 )
 async def test_missing_permissions_are_told(look: Examine, database_url: str, grants: str, what: str) -> None:
