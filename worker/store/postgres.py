@@ -110,7 +110,7 @@ class PostgresStore:
             max_size=size,
             command_timeout=COMMAND_SECONDS,
             timeout=ACQUIRE_SECONDS,
-            reset=_keep_session,
+            reset=keep_session,
             server_settings={**SETTINGS, "application_name": application_name},
         )
         return cls(pool)
@@ -367,7 +367,7 @@ class PostgresStore:
         return [Queue(row["queue"]) for row in found if row["queue"] in known]
 
 
-async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
+async def keep_session(_connection: "asyncpg.Connection[Any]") -> None:
     """Nothing here changes a session beyond its transaction: a round trip to undo that would only cost time."""
 
 

@@ -23,6 +23,7 @@ from schemas.views import (
     RegieView,
 )
 from worker.domain.retention import shown
+from worker.store.postgres import keep_session
 from worker.store.sql import load
 
 QUERIES: Final = load("views.sql")
@@ -77,6 +78,7 @@ class Views:
             max_size=size,
             command_timeout=QUERY_SECONDS,
             timeout=5,
+            reset=keep_session,
             server_settings=SETTINGS,
         )
         return cls(pool)
