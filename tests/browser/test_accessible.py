@@ -12,7 +12,16 @@ from examples.portal import frame, payment_pages
 from examples.portal.families import Family as PortalFamily
 from examples.portal.gateways import Departure
 from examples.portal.visits import Visit
-from tests.browser.acting import AFTER_THE_HOLD, PAY, go_to_by_keyboard, go_to_payer, prepare, tick, title_of
+from tests.browser.acting import (
+    AFTER_THE_HOLD,
+    PAY,
+    go_to_by_keyboard,
+    go_to_payer,
+    prepare,
+    prepare_and_meet,
+    tick,
+    title_of,
+)
 from tests.browser.conftest import SIZES
 from tests.browser.town import Town
 from worker.demonstration.families import AFTER_SCHOOL, CANTEEN, CHILDHOOD, DIALLO, PASSWORD, ROSSI, Invoice
@@ -123,7 +132,7 @@ def test_billing_is_for_everybody(page: Page, town: Town, judge: Judge) -> None:
     judge(page, "payer-erreur")
     page.goto(f"{town.portal}/facturation/prelevements")
     judge(page, "prelevements")
-    prepare_and_close(page, town, invoices[0])
+    prepare_and_meet(page, town, invoices[0]).close()
     page.goto(f"{town.portal}/facturation/historique")
     judge(page, "historique")
     page.goto(f"{town.portal}/nulle-part")
@@ -139,13 +148,13 @@ def test_a_payments_pages_are_for_everybody(
     go_to_payer(second, town, CHILDHOOD)
     tick(second, invoice)
     page.route("**/etat", lambda route: route.abort())  # a judge takes longer than a hold: the page stays as it is
-    prepare_and_close(page, town, invoice)
+    prepare_and_meet(page, town, invoice).close()
     second.get_by_role("button", name=PAY).click()
     expect(title_of(second)).to_have_text("Paiement impossible")
     judge(page, "preparation")
     judge(second, "impossible")
     second.close()
-    prepare_and_close(page, town, town.owe(DIALLO, CHILDHOOD))
+    prepare_and_meet(page, town, town.owe(DIALLO, CHILDHOOD)).close()
     page.get_by_role("link", name="J’ai terminé").click()
     expect(title_of(page)).to_have_text("Paiement en cours")
     judge(page, "en-cours")
@@ -166,13 +175,6 @@ ENDS = (
     (AFTER_SCHOOL, "Payer par prélèvement", "Prélèvement accepté"),
 )
 """At which régie, what is pressed, and what the family then reads."""
-
-
-def prepare_and_close(page: Page, town: Town, invoice: Invoice) -> None:
-    """Begin a payment, and close the window that opens."""
-    with page.expect_popup() as opening:
-        prepare(page, town, invoice)
-    opening.value.close()
 
 
 def pay(context: BrowserContext, town: Town, invoice: Invoice, button: str) -> Page:
