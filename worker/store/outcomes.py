@@ -1,7 +1,7 @@
 """Who waits for an event's outcome hears of it: one LISTEN connection, and a look now and then.
 
 A notification is a hint, never the truth: it may be lost with its connection. So the outcome is always read, after
-each hint and every `LOOK_SECONDS` without one.
+each hint, after `FIRST_LOOK_SECONDS` and then every `LOOK_SECONDS` without one.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from schemas.views import OutcomeView
 
 CHANNEL: Final = "lettrage_done"
 """The worker notifies it, in the transaction that applies, with the places of events that somebody waits for."""
+FIRST_LOOK_SECONDS: Final = 0.02
+"""Before the first look without a hint: longer than an idle worker needs, which a look meanwhile would hold up."""
 LOOK_SECONDS: Final = 0.2
 """Between looks without a hint: a family does not notice it, and a waiting request costs five queries a second."""
 RECONNECT_SECONDS: Final = 1.0
@@ -60,14 +62,16 @@ class Outcomes:
         end = asyncio.get_running_loop().time() + seconds
         hint = asyncio.Event()
         self._waiting.setdefault(place, set()).add(hint)  # before the first look, so that no hint falls between
+        pause = FIRST_LOOK_SECONDS
         try:
             while (left := end - asyncio.get_running_loop().time()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(hint.wait(), min(pause, left))
                 hint.clear()
                 found = await self._look(place, claimed, max(left, LOOK_SECONDS))
                 if found is not None:
                     return found
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(hint.wait(), min(LOOK_SECONDS, left))
+                pause = LOOK_SECONDS
             return None
         finally:
             self._forget(place, hint)

@@ -41,8 +41,8 @@ async def until_listening(app: Composed, before: int = 0) -> int:
 
 
 async def test_a_notification_is_heard(app: Composed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any second look, the outcome is there as soon as it is committed."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+    """Without any look of its own, the outcome is there as soon as it is committed."""
+    monkeypatch.setattr(module, "FIRST_LOOK_SECONDS", 60.0)
     heard = Outcomes(app.settings.database_url or "", app.views.outcome)
     listening = asyncio.create_task(heard.listen())
     await until_listening(app)
@@ -56,7 +56,7 @@ async def test_a_notification_is_heard(app: Composed, monkeypatch: pytest.Monkey
 
 async def test_a_listener_that_is_cut_off_listens_again(app: Composed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart of the database costs a moment."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(module, "FIRST_LOOK_SECONDS", 60.0)
     monkeypatch.setattr(module, "RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
     heard = Outcomes(app.settings.database_url or "", app.views.outcome)
