@@ -287,8 +287,7 @@ FOR UPDATE OF r;
 -- name: add_missing
 -- Create what is named and missing, to be filled by what the events say; the row is the key that the next worker waits
 -- for. One table after the other: references, invoices, payments. An invoice's account, an index has it, is written at
--- once where an issue tells it, so that filling the rest touches no index. From here on everything is looked up by key,
--- and plans are kept: making that of the locks takes longer than the locks.
+-- once where an issue tells it, so that filling the rest touches no index.
 WITH new_references AS (
     INSERT INTO gateway_references (regie, gateway_reference)
     SELECT k.regie, k.name
@@ -323,9 +322,7 @@ new_payments AS (
     RETURNING id
 )
 
-SELECT
-    (SELECT count(*) FROM new_payments) AS created,
-    set_config('plan_cache_mode', 'force_generic_plan', true) AS plans;
+SELECT count(*) FROM new_payments;
 
 -- name: lock
 -- Lock a whole dossier: the named gateway references, and every invoice and payment that share money with what is named.
